@@ -1,0 +1,1 @@
+"""Sinks: one dialect per file behind one contract, all under one conformance suite."""

@@ -1,0 +1,253 @@
+"""The contract of a sink, and what a dialect says of itself instead of being asked by name.
+
+In: Arrow tables of reduced changes or of snapshot chunks. Out: a target table equal to its
+source, with its watermark in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Literal, Protocol, Self, runtime_checkable
+
+import pyarrow as pa
+
+from resources.model.source import Finding
+from resources.model.table import TableSchema
+
+
+@dataclass(frozen=True, order=True)
+class TargetId:
+    """A target table's name in the sink.
+
+    Args:
+        namespace: Schema, database or folder.
+        table: Table name.
+    """
+
+    namespace: str
+    table: str
+
+    def __str__(self) -> str:
+        """Return `namespace.table`."""
+        return f"{self.namespace}.{self.table}"
+
+
+@dataclass(frozen=True)
+class TargetTable:
+    """What a target table shall look like.
+
+    Args:
+        id: Its name in the sink.
+        schema: Columns in source terms (Arrow types) after routing and transforms.
+        mode: `merge` keeps one row per key; `append` keeps every change as a row, with
+            `_cdc_op`, `_cdc_seq` and `_cdc_ts` as its last columns.
+    """
+
+    id: TargetId
+    schema: TableSchema
+    mode: Literal["merge", "append"] = "merge"
+
+
+@dataclass(frozen=True)
+class Watermark:
+    """How far a target table is, in the sink's own words.
+
+    Args:
+        seq: Last `_cdc_seq` applied.
+        consistent_from: The table is a consistent image of its source once `seq` reaches this
+            (the high position of its snapshot).
+        token: Fencing token of the writer that moved it last.
+    """
+
+    seq: int
+    consistent_from: int
+    token: int
+
+
+@dataclass(frozen=True)
+class Fence:
+    """A compare-and-set of a table's watermark, done in the data's own transaction.
+
+    Args:
+        pipeline: Whose watermark; several pipelines may feed one target.
+        expected: The watermark the writer read; None if the table had none.
+        new: The watermark after this write (equal to `expected` for a dirty-row replay).
+        token: The writer's fencing token. A watermark moved by a greater token fences it out.
+    """
+
+    pipeline: str
+    expected: int | None
+    new: int
+    token: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a merge or append did: rows upserted (or appended) and keys deleted, as asked for."""
+
+    upserted: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True)
+class RejectedWrite:
+    """One row the sink would not take.
+
+    Args:
+        index: Row number in the table handed to `merge` as upserts (or to `append`, `load_chunk`).
+        field: The column at fault where the engine says so, else empty.
+        message: The engine's reason without the value.
+    """
+
+    index: int
+    field: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do; the engine decides by these, never by the dialect's name.
+
+    Args:
+        transactions: Data and watermark commit together.
+        merge: Rows can be replaced and deleted by key.
+        schema_changes: Kinds of ALTER the sink renders.
+        decimal_precision: Greatest DECIMAL precision held exactly.
+        identifier_length: Longest name in characters; 0 for no limit.
+        folds_case: Names that differ in case only collide.
+        parallel_writers: Several processes may write at once.
+        max_connections: Connections one process may hold; 0 for no limit of its own.
+        refused_types: Arrow type names it has no exact counterpart for, refused at plan time.
+    """
+
+    transactions: bool = True
+    merge: bool = True
+    schema_changes: frozenset[str] = frozenset()
+    decimal_precision: int = 38
+    identifier_length: int = 0
+    folds_case: bool = False
+    parallel_writers: bool = False
+    max_connections: int = 0
+    refused_types: frozenset[str] = field(default_factory=frozenset)
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """A place for target tables. Not thread-safe unless its capabilities say otherwise."""
+
+    capabilities: Capabilities
+
+    def check_table(self, target: TargetTable) -> list[Finding]:
+        """Return what this sink cannot hold exactly in such a table, before anything is written.
+
+        Names that collide with a table already there, types without exact counterpart, missing
+        keys. Existing tables whose columns do not fit are `error` findings that show both shapes.
+        """
+        ...
+
+    def read_schema(self, target: TargetId) -> pa.Schema | None:
+        """Return the target's columns as the sink has them now, None if it does not exist."""
+        ...
+
+    def create_table(self, target: TargetTable) -> None:
+        """Create the table and its namespace if they are missing."""
+        ...
+
+    def drop_table(self, target: TargetId) -> None:
+        """Drop the table and all it left: watermarks, loads."""
+        ...
+
+    def read_table(self, target: TargetId) -> pa.Table:
+        """Return all rows (tests, checks and demos)."""
+        ...
+
+    def count_rows(self, target: TargetId) -> int:
+        """Return the number of rows."""
+        ...
+
+    def read_watermark(self, target: TargetId, pipeline: str) -> Watermark | None:
+        """Return the watermark, None if nothing was ever finished for it."""
+        ...
+
+    def merge(
+        self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
+    ) -> Written:
+        """Delete the keys in `deletes`, replace or insert `upserts`, move the watermark.
+
+        One transaction where the sink has them, else data first and watermark last.
+
+        Args:
+            target: The table.
+            upserts: The table's columns, one row per key.
+            deletes: The key columns, disjoint from the keys of `upserts`.
+            fence: Watermark to compare and set.
+
+        Raises:
+            FencedOut: The watermark is not the expected one; nothing was written.
+            DirtyRowError: The engine refused a row; nothing was written. Ask `find_rejected`.
+            SchemaMismatch: The target's columns do not fit.
+            SinkUnavailable: It cannot be reached now.
+        """
+        ...
+
+    def append(self, target: TargetTable, rows: pa.Table, fence: Fence) -> Written:
+        """Insert every row of an `append` target and move the watermark. Raises as `merge`."""
+        ...
+
+    def find_rejected(self, target: TargetTable, rows: pa.Table) -> list[RejectedWrite]:
+        """Try the rows in a transaction that is rolled back and name those refused."""
+        ...
+
+    def begin_load(self, target: TargetTable, load_id: str) -> None:
+        """Prepare a snapshot load beside the live table; other loads' leftovers are dropped.
+
+        The live table stays readable and mergeable until `finish_load`. Calling it again with
+        the same id keeps what was loaded.
+        """
+        ...
+
+    def loaded_chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
+        """Return the chunks that are fully in, and their row counts."""
+        ...
+
+    def load_chunk(
+        self, target: TargetTable, load_id: str, chunk: int, rows: Iterable[pa.Table]
+    ) -> int:
+        """Write one chunk and its done mark in one transaction; returns rows written.
+
+        A chunk written before is left as it is (its mark says so). Raises as `merge`.
+        """
+        ...
+
+    def finish_load(
+        self, target: TargetTable, load_id: str, fence: Fence, consistent_from: int
+    ) -> int:
+        """Put the loaded rows in the live table's place and set its watermark, atomically.
+
+        Idempotent: a load already finished changes nothing. `fence.expected` is not compared
+        (a load replaces whatever was there), its token is. Returns the row count.
+        """
+        ...
+
+    def abandon_load(self, target: TargetId, load_id: str) -> None:
+        """Drop a load that will not be finished."""
+        ...
+
+    def close(self) -> None:
+        """Release every connection and file."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        ...
