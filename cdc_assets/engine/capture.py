@@ -1,0 +1,254 @@
+"""Source -> segments in the change log.
+
+In: slices of the source's log. Out: committed segments, each ending on a transaction boundary
+and lying within one window of commit time. The only stage that moves the source position.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cdc_assets.engine.pipeline import Pipeline
+from cdc_assets.engine.rate import RateLimit
+from cdc_assets.engine.report import CaptureReport
+from cdc_assets.engine.route import route_table
+from resources.errors import FencedOut, TerminalError
+from resources.failpoints import failpoint
+from resources.model.change import SEQ, ChangeBatch, LogSlice, RejectedRow, first_seq
+from resources.model.position import PollPosition, Position
+from resources.stores.change_log import SegmentWriter
+from resources.stores.dirty_rows import DirtyRow
+from resources.stores.leases import Lease
+from resources.stores.segments import Segment
+
+
+def ensure_origin(pipeline: Pipeline) -> Position:
+    """Fix where the change log begins, once per pipeline, before anything is copied or read.
+
+    Everything after this position is captured, so a snapshot begun later misses nothing.
+
+    Returns:
+        Where capture goes on: the end of the last segment, or the origin.
+    """
+    resume = pipeline.log.segments.resume_position()
+    if resume is not None:
+        return resume
+    start = pipeline.source.current_position()
+    if pipeline.options.history == "log":
+        start = _start_of_history(start)
+    pipeline.log.segments.ensure_origin(start)
+    resume = pipeline.log.segments.resume_position()
+    if resume is None:
+        raise TerminalError("the change log has no origin right after it was set")
+    return resume
+
+
+def _start_of_history(position: Position) -> Position:
+    """Return the position before the first row, for sources whose log is the table itself."""
+    return replace(position, marks={}) if isinstance(position, PollPosition) else position
+
+
+def window_of(ts_us: int, length: Literal["day", "hour"]) -> str:
+    """Return the window a commit time lies in, as Dagster's partition key for it.
+
+    Args:
+        ts_us: Commit time, microseconds since the epoch.
+        length: `day` gives `2026-11-20`, `hour` gives `2026-11-20-13:00`, both UTC.
+    """
+    moment = datetime.fromtimestamp(ts_us / 1_000_000, UTC)
+    return moment.strftime("%Y-%m-%d" if length == "day" else "%Y-%m-%d-%H:00")
+
+
+def capture(
+    pipeline: Pipeline,
+    lease: Lease,
+    until: Position | None,
+    stop: Callable[[], bool],
+    report: CaptureReport,
+) -> Iterator[Segment]:
+    """Read the source's log into segments, yielding each one once it is committed.
+
+    Args:
+        pipeline: What to read and where to keep it.
+        lease: The right to capture; verified in every segment's own commit.
+        until: Ends after the transaction that reaches it; None follows for ever.
+        stop: Asked at boundaries; True ends at the next one.
+        report: Filled as it goes.
+
+    Yields:
+        Every segment that holds rows, in order.
+
+    Raises:
+        FencedOut: The lease was lost; what was not committed is dropped.
+        CdcError: Whatever the source raises.
+    """
+    began = time.monotonic()
+    state = _Capture(pipeline, lease, report)
+    try:
+        for part in pipeline.source.stream_changes(report.end, until, stop):
+            if lease.lost.is_set():
+                raise FencedOut(f"lease {lease.name} was lost while capturing")
+            if segment := state.commit_before(part):
+                yield segment
+            state.take(part)
+            if part.complete and state.is_due() and (segment := state.commit()):
+                yield segment
+        if segment := state.commit():
+            yield segment
+    finally:
+        state.abandon()
+        report.seconds += time.monotonic() - began
+
+
+class _Capture:
+    """The open segment, and the arithmetic from the source's row counter to `_cdc_seq`."""
+
+    def __init__(self, pipeline: Pipeline, lease: Lease, report: CaptureReport) -> None:
+        self.pipeline = pipeline
+        self.lease = lease
+        self.report = report
+        self.rate = RateLimit(pipeline.options.rows_per_second, pipeline.options.bytes_per_second)
+        self.writer: SegmentWriter | None = None
+        self.boundary: Position = report.end
+        self.counted = 0
+        self.base = 0
+        last = pipeline.log.segments.last()
+        self.window = last.window if last is not None else ""
+        self.rejected: list[RejectedRow] = []
+        self.transactions = 0
+        self.first_ts = 0
+        self.last_ts = 0
+        self.opened = time.monotonic()
+        self.whole = True
+
+    def commit_before(self, part: LogSlice) -> Segment | None:
+        """Close the segment if `part` begins a later window; a clock set back does not."""
+        if not part.first_ts_us or not self.whole:
+            return None
+        window = window_of(part.first_ts_us, self.pipeline.options.window)
+        segment = self.commit() if self.window and window > self.window else None
+        self.window = max(window, self.window)
+        return segment
+
+    def take(self, part: LogSlice) -> None:
+        """Write one slice into the open segment."""
+        if self.writer is None:
+            self._open()
+        if self.writer is None:
+            raise TerminalError("no segment is open")
+        shift = first_seq(self.writer.number) - self.base
+        for batch in part.batches:
+            self.writer.write(_shifted(batch, shift))
+        for notice in part.notices:
+            self.writer.note(replace(notice, seq=notice.seq + shift))
+        self.rejected += [replace(r, seq=r.seq + shift) for r in part.rejected]
+        self.counted += part.rows
+        self.transactions += part.transactions
+        self.first_ts = min(filter(None, (self.first_ts, part.first_ts_us)), default=0)
+        self.last_ts = max(self.last_ts, part.last_ts_us)
+        self.whole = part.complete
+        if part.complete:
+            self.boundary = part.end
+        self.report.bytes_read += part.bytes_read
+        self.rate.took(part.rows, part.bytes_read)
+
+    def is_due(self) -> bool:
+        """Return whether the open segment is large or old enough to be committed."""
+        if self.writer is None:
+            return False
+        options = self.pipeline.options
+        old = time.monotonic() - self.opened >= options.commit_interval
+        return (
+            old
+            or self.writer.rows >= options.segment_rows
+            or self.writer.bytes >= options.segment_bytes
+        )
+
+    def commit(self) -> Segment | None:
+        """Commit what is open up to the last boundary; None if it held no rows."""
+        if self.writer is None:
+            return None
+        if not self.whole:
+            self.abandon()
+            return None
+        writer, self.writer = self.writer, None
+        failpoint("capture.before_commit")
+        segment = writer.commit(
+            self.boundary,
+            self.window,
+            self.transactions,
+            self.first_ts,
+            self.last_ts,
+            dirty=[_dirty(self.pipeline.name, r) for r in self.rejected],
+        )
+        failpoint("capture.after_commit")
+        self._account(segment, writer.rows)
+        return segment if writer.rows or self.rejected else None
+
+    def abandon(self) -> None:
+        """Drop what is open."""
+        if self.writer is not None:
+            self.writer.abandon()
+            self.writer = None
+
+    def _open(self) -> None:
+        self.writer = self.pipeline.log.begin_segment(
+            self.lease, self.pipeline.run_id, self.pipeline.options.capture_filter
+        )
+        self.base = self.counted
+        self.opened = time.monotonic()
+        self.rejected = []
+        self.transactions = 0
+        self.first_ts = self.last_ts = 0
+
+    def _account(self, segment: Segment, rows: int) -> None:
+        self.report.end = self.boundary
+        self.report.transactions += self.transactions
+        self.report.last_commit_us = max(self.report.last_commit_us, self.last_ts)
+        self.report.dirty += len(self.rejected)
+        if rows:
+            self.report.segments.append(segment.number)
+            self.report.rows[segment.window] = self.report.rows.get(segment.window, 0) + rows
+            self.pipeline.say(
+                f"segment {segment.number}: {rows:,} rows of {len(segment.tables)} tables, "
+                f"{self.transactions:,} transactions up to {segment.end}"
+            )
+
+
+def _shifted(batch: ChangeBatch, shift: int) -> ChangeBatch:
+    index = batch.rows.schema.get_field_index(SEQ)
+    seq = pc.add(batch.rows.column(index), pa.scalar(shift, pa.uint64()))
+    rows = batch.rows.set_column(index, batch.rows.schema.field(index), seq)
+    return ChangeBatch(batch.schema, rows)
+
+
+def _dirty(pipeline: str, row: RejectedRow) -> DirtyRow:
+    return DirtyRow(
+        id=None,
+        pipeline=pipeline,
+        stage="capture",
+        table=row.table,
+        target=str(route_table(row.table)),
+        seq=row.seq,
+        op=row.op,
+        key=row.key,
+        position=row.position,
+        field=row.field,
+        error=row.error,
+        message=row.message,
+        image=row.image,
+        raw=row.raw,
+        ts_us=row.ts_us,
+        first_seen_us=0,
+        last_seen_us=0,
+        attempts=1,
+        state="open",
+        reason="",
+    )

@@ -1,0 +1,151 @@
+"""One run: capture and apply for a sync, capture, copy and apply for a snapshot.
+
+In: an opened pipeline. Out: reports. Knows when stages run; what they do is theirs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from cdc_assets.engine.capture import capture, ensure_origin
+from cdc_assets.engine.copy import copy_table, finish_copy
+from cdc_assets.engine.overlap import capturing
+from cdc_assets.engine.pending import Merging
+from cdc_assets.engine.pipeline import Pipeline
+from cdc_assets.engine.report import CaptureReport, CopyReport, SyncReport, TableReport
+from resources.errors import LeaseHeld, TerminalError
+from resources.model.position import BinlogPosition, Position
+from resources.model.table import TableId
+
+
+@dataclass
+class SyncOptions:
+    """How one sync run behaves.
+
+    Args:
+        follow_for: Seconds to keep tailing after the position the server had at the start.
+        stop: Asked at boundaries; True ends the run early.
+        on_table: Called with a table's outcome as soon as it is known.
+    """
+
+    follow_for: float = 0.0
+    stop: Callable[[], bool] = lambda: False
+    on_table: Callable[[TableReport], None] = field(default=lambda _report: None)
+
+
+def run_sync(pipeline: Pipeline, options: SyncOptions | None = None) -> SyncReport:
+    """Capture up to the position the server has now, and merge every table that changed.
+
+    Capturing and merging overlap. A table that cannot be merged is stopped or left behind, and
+    the others go on.
+
+    Returns:
+        The report. Look at the tables' outcomes: a table's failure does not raise.
+
+    Raises:
+        LeaseHeld: Another run captures this pipeline.
+        CdcError: Capture failed, or the sink did not come back.
+    """
+    options = options or SyncOptions()
+    with pipeline.leases.held(
+        pipeline.lease_name, pipeline.run_id, pipeline.options.lease_seconds
+    ) as lease:
+        report = SyncReport(CaptureReport(ensure_origin(pipeline), ensure_origin(pipeline)))
+        report.new_tables = pipeline.tables.register(pipeline.source.list_tables())
+        merging = Merging(pipeline, lease.token, report, options.on_table)
+        merging.backlog()
+        with capturing(
+            pipeline, lease, report.capture, options.follow_for, options.stop
+        ) as segments:
+            for batch in segments:
+                merging.segments(batch)
+        report.capture.lag_bytes = pipeline.source.lag_bytes(report.capture.end)
+    pipeline.release_sink()
+    return report
+
+
+def run_tables(pipeline: Pipeline, tables: Iterable[TableId]) -> list[TableReport]:
+    """Merge what is pending in the change log for some tables, stopped ones included.
+
+    Reads the log that is there; captures nothing, so the source may be down.
+    """
+    last = pipeline.log.segments.last()
+    token = pipeline.leases.next_token()
+    report = SyncReport(_nothing_captured(pipeline))
+    merging = Merging(pipeline, token, report)
+    for table in tables:
+        merging.table(table, last.number if last else 0)
+    pipeline.release_sink()
+    return [report.tables[t] for t in report.tables]
+
+
+def run_snapshot(pipeline: Pipeline, table: TableId) -> tuple[CopyReport, TableReport]:
+    """Load one table in full and merge what changed meanwhile.
+
+    A copy that a killed run left behind is resumed at its next chunk.
+
+    Returns:
+        The copy's report and the outcome of the merge after it.
+
+    Raises:
+        LeaseHeld: Another run copies this table, or captures and does not get far enough.
+        CdcError: As `copy_table`.
+    """
+    ensure_origin(pipeline)
+    name = f"copy:{pipeline.name}:{table}"
+    with pipeline.leases.held(name, pipeline.run_id, pipeline.options.lease_seconds) as lease:
+        pipeline.tables.register([table])
+        base = capture_through(pipeline, pipeline.source.current_position())
+        report = copy_table(pipeline, table, base)
+        if report.high is None:
+            raise TerminalError(f"the copy of {table} ended without a position")
+        through = capture_through(pipeline, report.high)
+        report = finish_copy(pipeline, report, lease.token, through)
+        sync = SyncReport(_nothing_captured(pipeline))
+        merging = Merging(pipeline, pipeline.leases.next_token(), sync)
+        last = pipeline.log.segments.last()
+        merging.table(table, last.number if last else 0)
+    pipeline.release_sink()
+    return report, sync.tables[table]
+
+
+def capture_through(pipeline: Pipeline, position: Position) -> int:
+    """Make sure the change log reaches a position, by this run's capture or another's.
+
+    Returns:
+        Number of the last segment, whose end is at or past `position`.
+
+    Raises:
+        LeaseHeld: Another run holds the lease and did not get there within `wait_for_capture`.
+    """
+    patience = time.monotonic() + pipeline.options.wait_for_capture
+    while True:
+        resume = ensure_origin(pipeline)
+        if _reached(resume, position):
+            last = pipeline.log.segments.last()
+            return last.number if last else 0
+        try:
+            with pipeline.leases.held(
+                pipeline.lease_name, pipeline.run_id, pipeline.options.lease_seconds
+            ) as lease:
+                start = ensure_origin(pipeline)
+                report = CaptureReport(start, start)
+                for _segment in capture(pipeline, lease, position, lambda: False, report):
+                    pass
+        except LeaseHeld:
+            if time.monotonic() > patience:
+                raise
+            time.sleep(0.5)
+
+
+def _reached(here: Position, there: Position) -> bool:
+    if isinstance(here, BinlogPosition) and isinstance(there, BinlogPosition):
+        return here.reached(there)
+    return here == there
+
+
+def _nothing_captured(pipeline: Pipeline) -> CaptureReport:
+    start = ensure_origin(pipeline)
+    return CaptureReport(start, start)

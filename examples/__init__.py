@@ -1,0 +1,1 @@
+"""The demo, and pipeline files to start from."""

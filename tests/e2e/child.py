@@ -1,0 +1,122 @@
+"""One run of a pipeline in a process of its own, so that a test can kill it for real."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from cdc_assets.engine.pipeline import EngineOptions, Pipeline
+from cdc_assets.engine.run import run_snapshot, run_sync
+from resources.model.table import TableId
+from resources.mysql.connection import MySQLSettings
+from resources.mysql.source import MySQLSource
+from resources.sinks.duckdb import DuckDBSink
+from resources.stores.change_log import ChangeLog
+from resources.stores.database import StateDatabase
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.e2e.child"])
+KILLED = -signal.SIGKILL
+CRASHED = 137
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where a pipeline's run finds everything.
+
+    Args:
+        settings: How to reach the source.
+        database: The source database; all its tables.
+        home: Folder for state, change log and the DuckDB file.
+        options: Engine options over the test's own defaults.
+    """
+
+    settings: MySQLSettings
+    database: str
+    home: Path
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def lake(self) -> Path:
+        return self.home / "lake.duckdb"
+
+
+def open_pipeline(setup: Setup) -> Pipeline:
+    """Open the pipeline as a run would."""
+    patterns = [f"{setup.database}.*"]
+    source = MySQLSource(setup.settings, pipeline=setup.database, include=patterns, exclude=[])
+    db = StateDatabase(f"sqlite:///{setup.home}/state.db")
+    log = ChangeLog(db, "p", str(setup.home / "log"))
+    defaults: dict[str, Any] = {
+        "chunk_rows": 40,
+        "parallel": 2,
+        "segment_rows": 300,
+        "apply_rows": 200,
+        "sink_hold": 0.3,
+        "wait_for_capture": 30.0,
+    }
+    options = EngineOptions(patterns[0], **{**defaults, **setup.options})
+    return Pipeline(
+        "p", options, source, lambda: DuckDBSink(str(setup.lake)), db, log, f"run {os.getpid()}"
+    )
+
+
+def _main(setup: Setup, job: str, failpoint: str | None) -> None:
+    if failpoint is not None:
+        os.environ["CDC_FAILPOINT"] = failpoint
+    sys.stderr = (setup.home / "stderr.log").open("a", buffering=1)
+    pipeline = open_pipeline(setup)
+    try:
+        if job == "sync":
+            report = run_sync(pipeline)
+            bad = [t for t in report.tables.values() if t.outcome in ("stopped", "behind")]
+            if bad:
+                raise SystemExit(f"tables stopped: {[(str(t.table), t.reason) for t in bad]}")
+        else:
+            run_snapshot(pipeline, TableId(setup.database, job))
+    finally:
+        pipeline.close()
+
+
+def start(setup: Setup, job: str, failpoint: str | None = None) -> BaseProcess:
+    """Start `sync`, or the snapshot of the table `job` names."""
+    process = _context.Process(target=_main, args=(setup, job, failpoint), daemon=True)
+    process.start()
+    return process
+
+
+def run(
+    setup: Setup, job: str, failpoint: str | None = None, kill_after: float | None = None
+) -> bool:
+    """Run a job, perhaps to its violent end.
+
+    Returns:
+        Whether it ended well; False if it was killed.
+
+    Raises:
+        AssertionError: It failed by itself.
+    """
+    process = start(setup, job, failpoint)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        process.kill()
+    process.join(120)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"{job} did not end in 120 s\n{tail(setup)}")
+    if process.exitcode in (KILLED, CRASHED):
+        return False
+    assert process.exitcode == 0, f"{job} ended with {process.exitcode}\n{tail(setup)}"
+    return True
+
+
+def tail(setup: Setup) -> str:
+    log = setup.home / "stderr.log"
+    return log.read_text()[-4000:] if log.exists() else ""
