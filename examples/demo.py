@@ -123,7 +123,7 @@ def _events(server: Server, home: Path) -> list[oracle.Difference]:
     return [_compare(f"{database}.events", oracle.mysql_rows(connection, database, "events"), lake)]
 
 
-def _insert_events(cursor: Any, count: int) -> None:  # noqa: ANN401 - a driver's cursor
+def _insert_events(cursor: Any, count: int) -> None:
     rows = [(f"kind{i % 7}", i / 8, f"2026-01-01 00:00:00.{i:06d}") for i in range(count)]
     cursor.executemany("INSERT INTO events (kind, amount, happened) VALUES (%s, %s, %s)", rows)
 
@@ -199,7 +199,7 @@ class _Runner:
             start_new_session=True,
         )
 
-    def _lines(self, process: subprocess.Popen[str]) -> Any:  # noqa: ANN401 - an iterator of text
+    def _lines(self, process: subprocess.Popen[str]) -> Any:
         timer = threading.Timer(300, process.kill)
         timer.start()
         try:

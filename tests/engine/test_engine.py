@@ -6,6 +6,7 @@ at named points; the last sync must leave every table equal to the scripted sour
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -109,11 +110,8 @@ def _crashing(kill: str | None, run: Any) -> None:
     if kill is None:
         run()
         return
-    with armed(f"{kill}:raise"):
-        try:
-            run()
-        except FailpointReached:
-            pass
+    with armed(f"{kill}:raise"), contextlib.suppress(FailpointReached):
+        run()
 
 
 def _snapshot(world: World, table: str, meanwhile: list[Any]) -> None:
