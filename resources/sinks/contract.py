@@ -17,6 +17,9 @@ from resources.model.source import Finding
 from resources.model.table import TableSchema
 
 
+Mode = Literal["merge", "append"]
+
+
 @dataclass(frozen=True, order=True)
 class TargetId:
     """A target table's name in the sink.
@@ -41,13 +44,13 @@ class TargetTable:
     Args:
         id: Its name in the sink.
         schema: Columns in source terms (Arrow types) after routing and transforms.
-        mode: `merge` keeps one row per key; `append` keeps every change as a row, with
-            `_cdc_op`, `_cdc_seq` and `_cdc_ts` as its last columns.
+        mode: `merge` keeps one row per key; `append` keeps every change as a row, to which the
+            sink adds `_cdc_op`, `_cdc_seq` and `_cdc_ts` as its last columns.
     """
 
     id: TargetId
     schema: TableSchema
-    mode: Literal["merge", "append"] = "merge"
+    mode: Mode = "merge"
 
 
 @dataclass(frozen=True)

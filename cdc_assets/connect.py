@@ -1,0 +1,180 @@
+"""Settings of a pipeline file -> opened sources and sinks, and the engine's options.
+
+In: `PipelineSettings`. Out: objects of `resources/`. Drivers are imported when one is opened, so
+that loading a code location needs none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote, urlsplit
+
+from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings_sink import DuckDBSinkSettings
+from cdc_assets.settings_source import MySQLSourceSettings, SnapshotOptions, SqlSourceSettings
+from resources.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cdc_assets.engine.pipeline import EngineOptions
+    from resources.model.source import Source
+    from resources.mysql.connection import MySQLSettings
+    from resources.sinks.contract import Sink
+
+_FAMILY = ("mysql", "mariadb", "oceanbase")
+_MYSQL_PORT = 3306
+
+
+def open_source(settings: PipelineSettings) -> Source:
+    """Return the pipeline's source; it connects at its first use.
+
+    Args:
+        settings: With secrets resolved (`settings.resolve(env)`).
+
+    Raises:
+        ConfigError: The source's URL cannot be used.
+    """
+    source = settings.source
+    if isinstance(source, SqlSourceSettings):
+        from resources.sql.source import SqlPollingSource
+
+        return SqlPollingSource(
+            source.url.get_secret_value(),
+            connect_args=_poll_arguments(source, settings.where("source", "tls")),
+            poll_interval=source.poll_interval,
+            zero_dates=settings.dirty_data.zero_dates,
+            pipeline=settings.name,
+            include=source.tables,
+            exclude=source.exclude,
+            page_rows=source.page_rows,
+            grace_seconds=source.grace,
+            keys=source.keys,
+        )
+    from resources.mysql.source import MySQLSource
+
+    return MySQLSource(
+        mysql_settings(source, where=settings.where("source", "url")),
+        pipeline=settings.name,
+        include=source.tables,
+        exclude=source.exclude,
+        zero_dates=settings.dirty_data.zero_dates,
+        chunk_batch_rows=source.snapshot.batch_rows,
+        parallel=source.snapshot.parallel,
+    )
+
+
+def _poll_arguments(source: SqlSourceSettings, where: str) -> dict[str, object]:
+    """Return the `tls` section as driver arguments of a MySQL-family server."""
+    if source.tls is None:
+        return {}
+    dialect = source.url.get_secret_value().partition(":")[0].partition("+")[0]
+    if dialect not in _FAMILY:
+        raise ConfigError(
+            "`source.tls` is for servers of the MySQL family",
+            where=where,
+            remedy="say it in the URL, for PostgreSQL by ?sslmode=verify-full",
+        )
+    tls = source.tls
+    return {"tls": tls.mode, "ca": tls.ca, "cert": tls.cert, "key": tls.key}
+
+
+def mysql_settings(source: MySQLSourceSettings, *, where: str = "source.url") -> MySQLSettings:
+    """Return how to reach a MySQL-family server.
+
+    Args:
+        source: With secrets resolved.
+        where: Place of its URL, for errors.
+
+    Raises:
+        ConfigError: The URL is not of the form `mysql://user:password@host:port`.
+    """
+    from resources.mysql.connection import MySQLSettings
+
+    host, port, user = source.host, source.port, source.user or ""
+    password = source.password.get_secret_value() if source.password else ""
+    if source.url is not None:
+        host, port, user, password = _split_url(source.url.get_secret_value(), where)
+    return MySQLSettings(
+        host=host or "localhost",
+        port=port,
+        socket=source.socket,
+        user=user,
+        password=password,
+        tls=source.tls.mode,
+        ca=source.tls.ca,
+        cert=source.tls.cert,
+        key=source.tls.key,
+        connect_timeout=source.connect_timeout,
+        read_timeout=source.read_timeout,
+        server_id=source.server_id,
+        flavor=source.type,
+    )
+
+
+def _split_url(url: str, where: str) -> tuple[str, int, str, str]:
+    """Return host, port, user and password of `mysql://user:password@host:port`."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or _MYSQL_PORT
+    except ValueError:
+        host, port, parts = None, 0, urlsplit("")
+    scheme = parts.scheme.partition("+")[0]
+    more = parts.path.strip("/") or parts.query or parts.fragment
+    if scheme not in _FAMILY or not host or not parts.username or more:
+        raise ConfigError(
+            "the URL is not of the form mysql://user:password@host:port, with nothing after it",
+            where=where,
+            remedy="write url: mysql://user:${env:PASSWORD}@host:3306, and everything else as "
+            "keys of `source`; percent-encode special characters in a variable with a whole URL",
+        )
+    return host, port, unquote(parts.username), unquote(parts.password or "")
+
+
+def sink_opener(settings: PipelineSettings) -> Callable[[], Sink]:
+    """Return what opens the pipeline's sink, to be called again after it was closed."""
+    from resources.sinks.registry import open_sink
+
+    sink = settings.sink
+    options: dict[str, object] = {"name": settings.name}
+    if isinstance(sink, DuckDBSinkSettings):
+        limit, text = sink.memory_limit, sink.types.decimal_overflow == "text"
+        options = {
+            "path": sink.path,
+            "memory_limit": None if limit is None else f"{limit}B",
+            "threads": sink.threads,
+            "lock_timeout": sink.lock_timeout,
+            "types": {"decimal_overflow": "text"} if text else None,
+        }
+    return lambda: open_sink(sink.type, options)
+
+
+def engine_options(settings: PipelineSettings) -> EngineOptions:
+    """Return the engine's share of the settings."""
+    from cdc_assets.engine.pipeline import EngineOptions
+
+    source, pipeline, dirty = settings.source, settings.pipeline, settings.dirty_data
+    snapshot = SnapshotOptions() if isinstance(source, SqlSourceSettings) else source.snapshot
+    return EngineOptions(
+        capture_filter=settings.capture_filter(),
+        history=_history(settings),
+        window=pipeline.window,
+        commit_interval=pipeline.commit_interval,
+        segment_rows=pipeline.segment_rows,
+        segment_bytes=pipeline.segment_bytes,
+        apply_rows=pipeline.apply_rows,
+        chunk_rows=snapshot.chunk_rows,
+        parallel=snapshot.parallel,
+        append=pipeline.append,
+        max_dirty=dirty.max_rows,
+        max_dirty_ratio=dirty.max_ratio,
+        min_dirty_rows=dirty.min_rows,
+        rows_per_second=settings.rate.rows_per_second,
+        bytes_per_second=settings.rate.bytes_per_second,
+    )
+
+
+def _history(settings: PipelineSettings) -> Literal["snapshot", "log", "none"]:
+    """Return where a table's first rows come from."""
+    if isinstance(settings.source, SqlSourceSettings):
+        return "log"
+    return "snapshot" if settings.source.startup == "initial" else "none"

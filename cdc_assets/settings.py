@@ -1,0 +1,364 @@
+"""The model of a pipeline file: one YAML file is one pipeline.
+
+In: a file and the environment. Out: an immutable `PipelineSettings` in plain units (seconds,
+bytes, absolute paths), or one ConfigError with every problem of the file and its line. Imported
+at every Dagster process start, so nothing heavier than pydantic and yaml may be imported here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
+
+from cdc_assets.settings_env import (
+    SECRET_KEYS,
+    bad_reference,
+    expand,
+    expand_url,
+    missing_names,
+)
+from cdc_assets.settings_errors import add_problems
+from cdc_assets.settings_problems import KeyPath, Problem, Yaml, join_problems
+from cdc_assets.settings_sink import DuckDBSinkSettings, MemorySinkSettings
+from cdc_assets.settings_source import MySQLSourceSettings, SqlSourceSettings
+from cdc_assets.settings_types import (
+    LANGUAGE,
+    Count,
+    Duration,
+    LocalPath,
+    Owner,
+    Part,
+    PipelineName,
+    PositiveCount,
+    PositiveDuration,
+    PositiveSize,
+    Section,
+    TablePattern,
+    TagKey,
+    TagValue,
+    not_built,
+    not_built_list,
+)
+from cdc_assets.settings_yaml import Document, read_document
+from resources.errors import ConfigError
+
+P = TypeVar("P", bound=Part)
+
+
+class Retention(Part):
+    """How long things are kept."""
+
+    change_log: PositiveDuration = 7 * 86400.0
+    """Age at which closed windows of the change log are deleted, once every table applied them."""
+
+
+class PipelineOptions(Part):
+    """How the pipeline runs."""
+
+    window: Literal["day", "hour"] = "day"
+    """Length of a partition of the change log and of the tables, in UTC commit time."""
+    commit_interval: PositiveDuration = 10.0
+    """Time after which what was captured is committed while a run follows."""
+    segment_rows: PositiveCount = 1_000_000
+    """Rows after which what was captured is committed."""
+    segment_bytes: PositiveSize = 256_000_000
+    """Bytes after which what was captured is committed."""
+    apply_rows: PositiveCount = 1_000_000
+    """Changes of one table that are reduced and merged at once."""
+    follow_for: Duration = 0.0
+    """How long a run keeps following after it has caught up; 0 ends it there."""
+    report_interval: PositiveDuration = 60.0
+    """A run logs at most one materialization per table in this time."""
+    retention: Annotated[Retention, Section] = Retention()
+    """How long things are kept."""
+    schema_changes: Annotated[
+        Literal["stop"],
+        not_built(LANGUAGE, "lenient", "evolve", "try_evolve", "ignore", "freeze", "ask"),
+    ] = "stop"
+    """`stop` stops the table whose columns changed and names the difference."""
+    on_purged: Literal["fail", "resnapshot"] = "fail"
+    """When the server has deleted log that was not read yet: fail with the remedy, or load the
+    affected tables again."""
+    memory: PositiveSize = 256_000_000
+    """Bound of what a run buffers before it spills."""
+    change_log: LocalPath | None = None
+    """Folder or fsspec URL of the change log; `.cdc/<name>` if left out."""
+    sensor_interval: Annotated[PositiveDuration, Field(ge=5)] = 30.0
+    """How often the sensors look at the source; Dagster's daemon wakes every 5 seconds."""
+    append: tuple[TablePattern, ...] = ()
+    """Tables kept as append-only change logs (every change is a row) in place of merged rows."""
+
+
+class DirtyData(Part):
+    """Rows that cannot be decoded, converted or written."""
+
+    max_rows: Count = 1000
+    """Open dirty rows of a table after which it stops."""
+    max_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of a run's rows of a table after which it stops; `null` for no limit."""
+    min_rows: Count = 10_000
+    """Rows before the share is judged."""
+    keep: PositiveDuration = 30 * 86400.0
+    """Age at which dirty rows are deleted."""
+    zero_dates: Literal["null", "dirty"] = "dirty"
+    """`0000-00-00` and impossible dates: written as NULL, or set aside as dirty rows."""
+    image: bool = True
+    """Whether the row's own bytes are kept with it; without them it cannot be replayed."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_null(cls, data: object) -> object:
+        """Take YAML's bare `zero_dates: null` for the word."""
+        if isinstance(data, dict) and "zero_dates" in data and data["zero_dates"] is None:
+            return {**data, "zero_dates": "null"}
+        return data
+
+
+class Rate(Part):
+    """Limits of what is read from the source server."""
+
+    rows_per_second: Annotated[float, Field(gt=0)] | None = None
+    """Rows per second; no limit if left out."""
+    bytes_per_second: PositiveSize | None = None
+    """Bytes per second; no limit if left out."""
+
+
+Source = Annotated[MySQLSourceSettings | SqlSourceSettings, Field(discriminator="type")]
+Sink = Annotated[DuckDBSinkSettings | MemorySinkSettings, Field(discriminator="type")]
+
+_SHAPES_DATA: dict[str, Any] = {
+    "name": True,
+    "source": {"type", "tables", "exclude", "startup", "keys"},
+    "sink": {"type", "types"},
+    "route": True,
+    "transform": True,
+    "pipeline": {"window", "schema_changes", "append"},
+    "dirty_data": {"zero_dates"},
+}
+
+
+class PipelineSettings(Part):
+    """One pipeline: where data comes from, where it goes, and how."""
+
+    name: PipelineName
+    """The pipeline's name: lower-case letters, digits and single underscores, at most 40.
+    Assets, jobs, state and the change log are named after it."""
+    description: str = ""
+    """Shown on the asset pages."""
+    owners: tuple[Owner, ...] = ()
+    """E-mail addresses or `team:name`."""
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict)
+    """Dagster tags of every asset of the pipeline."""
+    source: Source
+    """Where data comes from."""
+    sink: Sink
+    """Where data goes."""
+    route: Annotated[tuple[Any, ...], not_built_list(f"routes come with {LANGUAGE}")] = ()
+    """Must be empty: routes come with the pipeline-language release."""
+    transform: Annotated[tuple[Any, ...], not_built_list(f"transforms come with {LANGUAGE}")] = ()
+    """Must be empty: transforms come with the pipeline-language release."""
+    pipeline: Annotated[PipelineOptions, Section] = PipelineOptions()
+    """How the pipeline runs."""
+    dirty_data: Annotated[DirtyData, Section] = DirtyData()
+    """Rows that cannot be decoded, converted or written."""
+    rate: Annotated[Rate, Section] = Rate()
+    """Limits of what is read from the source server."""
+
+    _document: Document | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_change_log(cls, data: object) -> object:
+        """Give the change log its default folder, which depends on the name."""
+        if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+            return data
+        pipeline = data.get("pipeline") or {}
+        if not isinstance(pipeline, dict) or pipeline.get("change_log") is not None:
+            return data
+        return {**data, "pipeline": {**pipeline, "change_log": f".cdc/{data['name']}"}}
+
+    @property
+    def file(self) -> str:
+        """The file it was loaded from, empty if it was not."""
+        return self._document.file if self._document else ""
+
+    def where(self, *path: str | int) -> str:
+        """Return `file:line:column` of a key, for the `where` of an error."""
+        return self._document.where(path) if self._document else ".".join(map(str, path))
+
+    def capture_filter(self) -> str:
+        """Return the table patterns in a form that is equal when the selection is."""
+        patterns = {
+            "include": sorted(set(self.source.tables)),
+            "exclude": sorted(set(self.source.exclude)),
+        }
+        return json.dumps(patterns, ensure_ascii=False, separators=(",", ":"))
+
+    def config_hash(self) -> str:
+        """Return 16 hex digits that change when a setting changes what the tables hold.
+
+        Addresses, secrets, limits, timings and words for people do not count.
+        """
+        shape = self.model_dump(mode="json", include=_SHAPES_DATA)
+        shape["source"]["tables"] = self.capture_filter()
+        shape["source"].pop("exclude")
+        text = json.dumps(shape, sort_keys=True, ensure_ascii=False)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def missing_secrets(self, env: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
+        """Return (variable, file:line:column) of every secret the environment lacks."""
+        return [
+            (name, self.where(*path))
+            for path, secret in _secrets(self, ())
+            for name in missing_names(secret.get_secret_value(), env)
+        ]
+
+    def resolve(self, env: Mapping[str, str] = os.environ) -> PipelineSettings:
+        """Return a copy whose secrets hold their values in place of references.
+
+        Raises:
+            ConfigError: A variable is not set; names every one with its line.
+        """
+        missing = self.missing_secrets(env)
+        if missing:
+            lines = [f"{where}: environment variable {name} is not set" for name, where in missing]
+            raise ConfigError(
+                "secrets are missing:\n  " + "\n  ".join(lines),
+                where=self.file,
+                remedy="set them where the run's process starts: "
+                + " ".join(sorted({f"{name}=…" for name, _ in missing})),
+            )
+        return _resolved(self, env)
+
+
+def _secrets(part: Part, path: KeyPath) -> list[tuple[KeyPath, SecretStr]]:
+    found: list[tuple[KeyPath, SecretStr]] = []
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, SecretStr):
+            found.append(((*path, name), value))
+        elif isinstance(value, Part):
+            found += _secrets(value, (*path, name))
+    return found
+
+
+def _resolved(part: P, env: Mapping[str, str]) -> P:
+    changes: dict[str, Any] = {}
+    for name in type(part).model_fields:
+        value = getattr(part, name)
+        if isinstance(value, SecretStr):
+            read = expand_url if name == "url" else expand
+            changes[name] = SecretStr(read(value.get_secret_value(), env))
+        elif isinstance(value, Part):
+            changes[name] = _resolved(value, env)
+    return part.model_copy(update=changes)
+
+
+def load_pipeline(path: str | Path, env: Mapping[str, str] = os.environ) -> PipelineSettings:
+    """Read one pipeline file.
+
+    References in other keys than secrets are replaced now; relative paths become absolute,
+    below `CDC_HOME` or the working directory.
+
+    Raises:
+        ConfigError: The file is wrong; lists every problem with its line.
+        NotBuiltYet: It only asks for what this version cannot do yet.
+    """
+    document = read_document(Path(path))
+    if not isinstance(document.data, dict):
+        document.add((), "must be a mapping with at least name, source and sink")
+        raise join_problems(document.problems)
+    data = _expand_plain(document, document.data, (), env)
+    settings = None
+    try:
+        settings = PipelineSettings.model_validate(data, context={"home": env.get("CDC_HOME")})
+    except ValidationError as error:
+        add_problems(error, document, PipelineSettings)
+    if settings is None or document.problems:
+        raise join_problems(document.problems) from None
+    settings._document = document
+    return settings
+
+
+def _expand_plain(document: Document, value: Yaml, path: KeyPath, env: Mapping[str, str]) -> Yaml:
+    """Replace references in everything but secrets, noting those that are wrong or missing."""
+    if isinstance(value, dict):
+        return {k: _expand_plain(document, v, (*path, k), env) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_expand_plain(document, v, (*path, i), env) for i, v in enumerate(value)]
+    if not isinstance(value, str) or "${" not in value or path[-1] in SECRET_KEYS:
+        return value
+    if bad_reference(value):
+        document.add(path, "has a ${ that begins no reference; write ${env:NAME}")
+        return value
+    missing = missing_names(value, env)
+    for name in missing:
+        document.add(path, f"needs environment variable {name}, which is not set")
+    return value if missing else expand(value, env)
+
+
+def load_pipelines(
+    folder: str | Path, env: Mapping[str, str] = os.environ
+) -> list[PipelineSettings]:
+    """Read every `*.yaml` and `*.yml` file of a folder, sorted by pipeline name.
+
+    Raises:
+        ConfigError: The folder is missing, a file is wrong, or two files have the same name or
+            the same change log.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ConfigError(
+            "the folder of pipeline files does not exist",
+            where=str(folder),
+            remedy="create it, or name another one in CDC_PIPELINES",
+        )
+    files = sorted(f for f in folder.iterdir() if f.suffix in (".yaml", ".yml") and f.is_file())
+    loaded: list[PipelineSettings] = []
+    errors: list[ConfigError] = []
+    for file in files:
+        try:
+            loaded.append(load_pipeline(file, env))
+        except ConfigError as error:
+            errors.append(error)
+    errors += _clashes(loaded)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ConfigError("\n".join(map(str, errors)), where=str(folder))
+    return sorted(loaded, key=lambda settings: settings.name)
+
+
+def _clashes(loaded: list[PipelineSettings]) -> list[ConfigError]:
+    """Refuse two pipelines of one name, or with one change log."""
+    problems: list[Problem] = []
+    first: dict[tuple[str, str | None], PipelineSettings] = {}
+    for settings in loaded:
+        for path, value in (
+            (("name",), settings.name),
+            (("pipeline", "change_log"), settings.pipeline.change_log),
+        ):
+            other = first.setdefault((path[-1], value), settings)
+            if other is not settings:
+                line, column = settings._document.mark(path) if settings._document else (1, 1)
+                what = f"is the same as in {other.where(*path)}"
+                problems.append(Problem(settings.file, line, column, path, what))
+    return [join_problems(problems)] if problems else []
+
+
+def state_url(env: Mapping[str, str] = os.environ) -> str:
+    """Return the SQLAlchemy URL of the state store: `CDC_STATE`, or a SQLite file."""
+    given = env.get("CDC_STATE")
+    return given or f"sqlite:///{Path(env.get('CDC_HOME') or Path.cwd(), '.cdc', 'state.db')}"
+
+
+def pipelines_folder(env: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of pipeline files: `CDC_PIPELINES`, or the packaged one."""
+    given = env.get("CDC_PIPELINES")
+    return Path(given).expanduser() if given else Path(__file__).parent / "pipelines"

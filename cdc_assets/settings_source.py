@@ -1,0 +1,154 @@
+"""The `source` section of a pipeline file.
+
+In: what the file says. Out: immutable settings in plain units; secrets stay references.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from cdc_assets.settings_env import server_of
+from cdc_assets.settings_types import (
+    LANGUAGE,
+    Duration,
+    LocalPath,
+    Part,
+    Port,
+    PositiveCount,
+    PositiveDuration,
+    Secret,
+    SecretUrl,
+    Section,
+    TablePattern,
+    not_built,
+)
+
+
+class Tls(Part):
+    """Encryption of every connection to the source."""
+
+    mode: Literal["verify", "require", "off"] = "verify"
+    """`verify` checks the certificate and the host name; `require` encrypts without checking
+    (open to a man in the middle); `off` sends everything in clear text. A socket needs none."""
+    ca: LocalPath | None = None
+    """File with the certificate authority; the system's own if left out."""
+    cert: LocalPath | None = None
+    """File with the client's certificate."""
+    key: LocalPath | None = None
+    """File with the client certificate's key."""
+
+
+class SnapshotOptions(Part):
+    """How whole tables are read."""
+
+    chunk_rows: PositiveCount = 50_000
+    """Rows of a chunk: the unit of work and of resuming."""
+    parallel: PositiveCount = 4
+    """Chunks read at the same time, each on a connection of its own."""
+    batch_rows: PositiveCount = 20_000
+    """Rows held at once while a chunk is read."""
+
+
+class MySQLSourceSettings(Part):
+    """A server that speaks the MySQL protocol and binlog."""
+
+    type: Literal["mysql", "mariadb", "oceanbase"]
+    """The kind of server."""
+    tables: tuple[TablePattern, ...] = Field(min_length=1)
+    """Tables to take, `database.table` with fnmatch wildcards."""
+    exclude: tuple[TablePattern, ...] = ()
+    """Tables to leave out although `tables` selects them."""
+    host: str | None = None
+    """Host name or address. One of `host`, `socket` and `url` is needed."""
+    port: Port = 3306
+    """TCP port."""
+    socket: str | None = None
+    """Unix socket of a server on this machine."""
+    user: str | None = None
+    """User name; needed unless `url` has it."""
+    password: Secret | None = None
+    """Exactly one environment reference."""
+    url: SecretUrl | None = None
+    """`mysql://user:${env:PASSWORD}@host:3306`, in place of host, port, socket, user, password."""
+    tls: Annotated[Tls, Section] = Tls()
+    """Encryption."""
+    server_id: Annotated[PositiveCount, Field(le=4294967295)] | None = None
+    """The replica id this pipeline shows to the server; must differ from every other replica's.
+    Derived from the pipeline's name if left out."""
+    connect_timeout: PositiveDuration = 10.0
+    """Longest wait for a connection."""
+    read_timeout: PositiveDuration = 600.0
+    """Longest silence on a connection before it is taken for dead."""
+    heartbeat: PositiveDuration = 5.0
+    """Interval at which an idle server is asked to show a sign of life in the binlog stream."""
+    startup: Annotated[
+        Literal["initial", "latest"],
+        not_built(LANGUAGE, "earliest", "specific", "timestamp", "snapshot"),
+    ] = "initial"
+    """`initial` loads the tables in full, then follows; `latest` only follows from now on."""
+    snapshot: Annotated[SnapshotOptions, Section] = SnapshotOptions()
+    """How whole tables are read."""
+
+    @model_validator(mode="after")
+    def _check_address(self) -> MySQLSourceSettings:
+        given = [k for k in ("host", "socket", "url") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise PydanticCustomError(
+                "address",
+                "needs exactly one of `host`, `socket` and `url`; it has {given}",
+                {"given": " and ".join(given) or "none"},
+            )
+        apart = [k for k in ("user", "password", "port") if k in self.model_fields_set]
+        if self.url is not None and apart:
+            raise PydanticCustomError(
+                "address",
+                "`url` already says `{apart}`: write one or the other",
+                {"apart": "`, `".join(apart)},
+            )
+        if self.url is None and not self.user:
+            raise PydanticCustomError("address", "needs `user`")
+        return self
+
+    @property
+    def server(self) -> str:
+        """What names the server, the same for every pipeline on it; never a secret."""
+        if self.url is not None:
+            name = server_of(self.url.get_secret_value())
+            _, found, rest = name.partition("://")
+            address = rest.partition("/")[0] if found else name
+            return address if not found or ":" in address.rpartition("]")[2] else f"{address}:3306"
+        return f"{self.host}:{self.port}" if self.host else str(self.socket)
+
+
+class SqlSourceSettings(Part):
+    """Insert-only tables of any SQLAlchemy database, read by polling their auto-increment key."""
+
+    type: Literal["sql"]
+    """Polling of any SQL database."""
+    url: SecretUrl
+    """SQLAlchemy URL, `postgresql+psycopg://user:${env:PG_PASSWORD}@host/database`."""
+    tables: tuple[TablePattern, ...] = Field(min_length=1)
+    """Tables to take, `schema.table` with fnmatch wildcards."""
+    exclude: tuple[TablePattern, ...] = ()
+    """Tables to leave out although `tables` selects them."""
+    keys: dict[TablePattern, str] = Field(default_factory=dict)
+    """`schema.table: column` where the increasing column is not the table's own
+    auto-increment key."""
+    page_rows: PositiveCount = 50_000
+    """Rows read by one query."""
+    grace: Duration = 60.0
+    """How long an absent id is waited for where the source cannot tell which transactions are
+    open. Must exceed the longest writing transaction."""
+    poll_interval: PositiveDuration = 5.0
+    """Pause between rounds while a run follows."""
+    tls: Tls | None = None
+    """Encryption, for servers of the MySQL family only (`verify` if left out); PostgreSQL has it
+    in the URL: `?sslmode=verify-full`."""
+
+    @property
+    def server(self) -> str:
+        """What names the server, the same for every pipeline on it; never a secret."""
+        return server_of(self.url.get_secret_value())

@@ -1,0 +1,67 @@
+"""The reference and the JSON schema say what the model does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings_docs import json_schema, reference
+from cdc_assets.settings_errors import NOT_BUILT_TYPES
+from cdc_assets.settings_types import Part
+from resources.sinks.registry import open_sink
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "pipeline-file.md").read_text(encoding="utf-8") == reference(), (
+        "run: python -m cdc_assets.settings_docs > docs/pipeline-file.md"
+    )
+
+
+def test_every_key_is_explained() -> None:
+    parts = [part for part in Part.__subclasses__() if part.__module__.startswith("cdc_assets")]
+    assert len(parts) > 10
+    undescribed = [
+        f"{part.__name__}.{key}"
+        for part in parts
+        for key, field in part.model_fields.items()
+        if not field.description
+    ]
+    assert undescribed == []
+
+
+def test_the_schema_knows_every_key_and_no_other() -> None:
+    schema = json.loads(json_schema())
+    assert set(schema["properties"]) == set(PipelineSettings.model_fields)
+    assert schema["required"] == ["name", "source", "sink"]
+    parts = [schema, *schema["$defs"].values()]
+    assert all(part["additionalProperties"] is False for part in parts)
+    assert set(schema["properties"]["source"]["discriminator"]["mapping"]) == {
+        "mysql",
+        "mariadb",
+        "oceanbase",
+        "sql",
+    }
+
+
+def test_the_command_prints_both() -> None:
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "cdc_assets.settings_docs", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert run() == reference()
+    assert json.loads(run("--json-schema")) == json.loads(json_schema())
+
+
+def test_sinks_of_later_are_refused_by_the_registry_too() -> None:
+    for kind in NOT_BUILT_TYPES["sink"]:
+        try:
+            open_sink(kind, {})
+        except Exception as error:
+            assert type(error).__name__ == "NotBuiltYet"
+        else:
+            raise AssertionError(kind)
