@@ -80,7 +80,7 @@ def _best_server() -> str:
 
 
 def _shop(server: Server, home: Path) -> list[oracle.Difference]:
-    lake = home / "shop.duckdb"
+    lake = home / "lake.duckdb"
     shop_data.create(server.connect(), "shop", ROWS)
     text = SHOP.format(kind=server.kind, host=server.host, port=server.port, lake=lake)
     run = _Runner(home, "shop", text, {"SHOP_PASSWORD": "cdc-secret-pw"})
@@ -103,7 +103,7 @@ def _shop(server: Server, home: Path) -> list[oracle.Difference]:
 
 
 def _events(server: Server, home: Path) -> list[oracle.Difference]:
-    lake = home / "events.duckdb"
+    lake = home / "oceanbase.duckdb"
     database = "demo"
     connection = server.connect()
     with connection.cursor() as cursor:

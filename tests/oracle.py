@@ -63,8 +63,10 @@ def postgres_rows(connection: Any, schema: str, table: str) -> list[tuple[Any, .
 def duckdb_rows(path: str, namespace: str, table: str) -> list[tuple[Any, ...]]:
     """Read a DuckDB table as plain values."""
     with duckdb.connect(path, read_only=True) as connection:
-        found: pa.Table = connection.execute(
-            f'SELECT * FROM "{namespace}"."{table}"'
+        # A file and a schema of one name make `schema.table` ambiguous: name all three parts.
+        ((catalog,),) = connection.sql("SELECT current_database()").fetchall()
+        found: pa.Table = connection.sql(
+            f'SELECT * FROM "{catalog}"."{namespace}"."{table}"'
         ).to_arrow_table()
     columns = [[_plain(v) for v in column.to_pylist()] for column in found.columns]
     return list(zip(*columns, strict=True))

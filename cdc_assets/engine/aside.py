@@ -5,19 +5,22 @@ In: what a sink refused. Out: open dirty rows in the state store; the good rows 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import TableReport
+from cdc_assets.engine.route import route_table
 from resources.errors import DirtyLimitExceeded, DirtyRowError
-from resources.model.change import RowKind, segment_of
+from resources.model.change import RejectedRow, RowKind, segment_of
 from resources.model.keys import key_texts
 from resources.model.table import TableId
 from resources.sinks.contract import RejectedWrite, Sink, TargetTable
-from resources.stores.dirty_rows import DirtyRow
+from resources.stores.dirty_rows import DirtyRow, Stage
 
 if TYPE_CHECKING:
     from cdc_assets.engine.reduce import Reduced
@@ -53,52 +56,75 @@ def set_aside(
         DirtyRowError: The sink refused the batch, but no single row of it.
         DirtyLimitExceeded: More were set aside than the pipeline allows.
     """
-    rejected = sink.find_rejected(target, rows)
-    if not rejected:
+    refused = sink.find_rejected(target, rows)
+    if not refused:
         raise error
-    faulty = rows.take([r.index for r in rejected])
-    keys = key_texts(faulty, target.schema.key)
+    found = refused_rows(pipeline, "apply", report.table, target, rows, refused)
     found = [
-        _dirty_row(pipeline, report, target, r, key, faulty.slice(i, 1), seqs[r.index].as_py())
-        for i, (r, key) in enumerate(zip(rejected, keys, strict=True))
+        replace(row, seq=seq, position=f"segment {segment_of(seq)}")
+        for row, seq in zip(found, (seqs[r.index].as_py() for r in refused), strict=True)
     ]
     pipeline.dirty.add(found)
     report.dirty += len(found)
     check_limit(pipeline, report.table, rows.num_rows)
-    refused = pa.array([r.index for r in rejected], pa.int64())
-    return pc.invert(pc.is_in(pa.array(range(rows.num_rows), pa.int64()), value_set=refused))
+    return accepted(rows, refused)
 
 
-def _dirty_row(
+def accepted(rows: pa.Table, refused: Sequence[RejectedWrite]) -> pa.Array:
+    """Return the boolean mask of the rows that were not refused."""
+    keep = np.ones(rows.num_rows, dtype=bool)
+    keep[[r.index for r in refused]] = False
+    return pa.array(keep)
+
+
+def refused_rows(
     pipeline: Pipeline,
-    report: TableReport,
+    stage: Stage,
+    table: TableId,
     target: TargetTable,
-    rejected: RejectedWrite,
-    key: str,
-    row: pa.Table,
-    seq: int,
-) -> DirtyRow:
+    rows: pa.Table,
+    refused: Sequence[RejectedWrite],
+) -> list[DirtyRow]:
+    """Return dirty rows for what a sink refused, one each, in order; seq and position are unset."""
+    keys = key_texts(rows.take([r.index for r in refused]), target.schema.key)
+    return [
+        DirtyRow(
+            id=None,
+            pipeline=pipeline.name,
+            stage=stage,
+            table=table,
+            target=str(target.id),
+            seq=0,
+            op=RowKind.UPDATE_AFTER,
+            key=key,
+            position="",
+            field=r.field,
+            error="RejectedWrite",
+            message=r.message,
+            image=ipc_bytes(rows.slice(r.index, 1)),
+        )
+        for r, key in zip(refused, keys, strict=True)
+    ]
+
+
+def undecoded_row(pipeline: Pipeline, stage: Stage, row: RejectedRow) -> DirtyRow:
+    """Return the dirty row for one that the source could not decode."""
     return DirtyRow(
         id=None,
         pipeline=pipeline.name,
-        stage="apply",
-        table=report.table,
-        target=str(target.id),
-        seq=seq,
-        op=RowKind.UPDATE_AFTER,
-        key=key,
-        position=f"segment {segment_of(seq)}",
-        field=rejected.field,
-        error="RejectedWrite",
-        message=rejected.message,
-        image=ipc_bytes(row),
-        raw=b"",
-        ts_us=0,
-        first_seen_us=0,
-        last_seen_us=0,
-        attempts=1,
-        state="open",
-        reason="",
+        stage=stage,
+        table=row.table,
+        target=str(route_table(row.table)),
+        seq=row.seq,
+        op=row.op,
+        key=row.key,
+        position=row.position,
+        field=row.field,
+        error=row.error,
+        message=row.message,
+        image=row.image,
+        raw=row.raw,
+        ts_us=row.ts_us,
     )
 
 

@@ -15,16 +15,15 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cdc_assets.engine.aside import undecoded_row
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.rate import RateLimit
 from cdc_assets.engine.report import CaptureReport
-from cdc_assets.engine.route import route_table
 from resources.errors import FencedOut, TerminalError
 from resources.failpoints import failpoint
 from resources.model.change import SEQ, ChangeBatch, LogSlice, RejectedRow, first_seq
 from resources.model.position import PollPosition, Position
 from resources.stores.change_log import SegmentWriter
-from resources.stores.dirty_rows import DirtyRow
 from resources.stores.leases import Lease
 from resources.stores.segments import Segment
 
@@ -186,7 +185,7 @@ class _Capture:
             self.transactions,
             self.first_ts,
             self.last_ts,
-            dirty=[_dirty(self.pipeline.name, r) for r in self.rejected],
+            dirty=[undecoded_row(self.pipeline, "capture", r) for r in self.rejected],
         )
         failpoint("capture.after_commit")
         self._account(segment, writer.rows)
@@ -227,28 +226,3 @@ def _shifted(batch: ChangeBatch, shift: int) -> ChangeBatch:
     seq = pc.add(batch.rows.column(index), pa.scalar(shift, pa.uint64()))
     rows = batch.rows.set_column(index, batch.rows.schema.field(index), seq)
     return ChangeBatch(batch.schema, rows)
-
-
-def _dirty(pipeline: str, row: RejectedRow) -> DirtyRow:
-    return DirtyRow(
-        id=None,
-        pipeline=pipeline,
-        stage="capture",
-        table=row.table,
-        target=str(route_table(row.table)),
-        seq=row.seq,
-        op=row.op,
-        key=row.key,
-        position=row.position,
-        field=row.field,
-        error=row.error,
-        message=row.message,
-        image=row.image,
-        raw=row.raw,
-        ts_us=row.ts_us,
-        first_seen_us=0,
-        last_seen_us=0,
-        attempts=1,
-        state="open",
-        reason="",
-    )

@@ -12,33 +12,37 @@ the server had after the last chunk (`high`) on, the table equals the source.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 
-from cdc_assets.engine.aside import check_limit, ipc_bytes
+from cdc_assets.engine.aside import accepted, check_limit, refused_rows, undecoded_row
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.prefetch import ChunkParts, read_ahead
 from cdc_assets.engine.rate import RateLimit
 from cdc_assets.engine.report import CopyReport
 from cdc_assets.engine.route import route_schema, route_table
-from resources.errors import ConfigError, DirtyRowError, SchemaMismatch
+from resources.errors import ConfigError, DirtyRowError, SchemaMismatch, SourceUnavailable
 from resources.failpoints import failpoint
-from resources.model.change import RejectedRow, RowKind, last_seq
+from resources.model.change import RowKind, last_seq
 from resources.model.chunk import Chunk
-from resources.model.keys import key_texts
-from resources.model.source import SnapshotSource
+from resources.model.position import Position, reached
+from resources.model.source import ChunkRows, SnapshotSource
 from resources.model.table import TableId, TableSchema
-from resources.sinks.contract import Fence, RejectedWrite, TargetTable
+from resources.sinks.contract import Fence, TargetTable
 from resources.stores.dirty_rows import DirtyRow
 from resources.stores.snapshots import Snapshot
 
+VISIBLE_WITHIN = 60.0
+"""Seconds a server may take to make visible what it has written to its log."""
 PLAN_AHEAD = 64
 """Chunks planned and saved at once; the plan of a huge table is never held in memory."""
 
 
-def copy_table(pipeline: Pipeline, table: TableId, base_segment: int) -> CopyReport:
+def copy_table(
+    pipeline: Pipeline, table: TableId, base_segment: int, base_end: Position
+) -> CopyReport:
     """Copy one table in full into a load beside the live one, resuming where a run broke.
 
     Args:
@@ -46,6 +50,7 @@ def copy_table(pipeline: Pipeline, table: TableId, base_segment: int) -> CopyRep
         table: The source table.
         base_segment: Last segment committed before this call; the log after it is replayed over
             the copy. Ignored when an earlier run's copy is resumed.
+        base_end: Where that segment ends.
 
     Returns:
         What was done. The load is complete, but not yet in the live table's place.
@@ -59,7 +64,7 @@ def copy_table(pipeline: Pipeline, table: TableId, base_segment: int) -> CopyRep
     if not isinstance(source, SnapshotSource):
         raise ConfigError(f"source of pipeline {pipeline.name} has no snapshots")
     copying = _Copy(pipeline, source, table)
-    copying.open(base_segment)
+    copying.open(base_segment, base_end)
     copying.run()
     return copying.report
 
@@ -76,7 +81,7 @@ class _Copy:
         self.rows = 0
         self.said = 0.0
 
-    def open(self, base_segment: int) -> None:
+    def open(self, base_segment: int, base_end: Position) -> None:
         """Find the unfinished snapshot, or start one."""
         schema = self.source.read_schemas([self.table]).get(self.table)
         if schema is None:
@@ -94,7 +99,7 @@ class _Copy:
                 self.table,
                 schema,
                 last_seq(base_segment),
-                self.source.current_position(),
+                self._visible(base_end),
                 self.source.estimate_rows(schema),
             )
         self.snapshot: Snapshot = snapshot
@@ -109,6 +114,23 @@ class _Copy:
             schema=self.schema,
             resumed=resumed,
         )
+
+    def _visible(self, base_end: Position) -> Position:
+        """Return a position from which on reads see all that the log says up to `base_end`.
+
+        A transaction is in the log before it is visible. One that is captured below the base,
+        and not yet visible when its chunk is read, would be in neither.
+        """
+        patience = time.monotonic() + VISIBLE_WITHIN
+        while not reached(low := self.source.current_position(), base_end):
+            if time.monotonic() > patience:
+                raise SourceUnavailable(
+                    f"transactions before {base_end} are still not visible to a SELECT",
+                    where=str(self.table),
+                    remedy="look for commits that hang in the server's process list",
+                )
+            time.sleep(0.05)
+        return low
 
     def _check_target(self) -> None:
         if self.target.mode == "append":
@@ -191,7 +213,7 @@ class _Copy:
 
     def _tables(self, parts: ChunkParts) -> Iterator[pa.Table]:
         for part in parts:
-            self._set_aside([self._rejected(parts.chunk, r) for r in part.rejected])
+            self._set_aside(parts.chunk, self._undecoded(part))
             self.rate.took(part.rows.num_rows, part.rows.nbytes)
             yield pa.Table.from_batches([part.rows])
 
@@ -207,69 +229,22 @@ class _Copy:
             rows = pa.Table.from_batches([part.rows])
             with self.pipeline.sink() as sink:
                 refused = sink.find_rejected(self.target, rows)
-            self._set_aside([self._rejected(chunk, r) for r in part.rejected])
-            self._set_aside(self._refused(chunk, rows, refused))
-            bad = {r.index for r in refused}
-            yield rows.filter(pa.array([i not in bad for i in range(rows.num_rows)]))
+            dirty = refused_rows(self.pipeline, "copy", self.table, self.target, rows, refused)
+            self._set_aside(chunk, [*self._undecoded(part), *dirty])
+            yield rows.filter(accepted(rows, refused))
 
-    def _set_aside(self, rows: list[DirtyRow]) -> None:
+    def _undecoded(self, part: ChunkRows) -> list[DirtyRow]:
+        return [undecoded_row(self.pipeline, "copy", row) for row in part.rejected]
+
+    def _set_aside(self, chunk: Chunk, rows: Sequence[DirtyRow]) -> None:
         if rows:
-            self.pipeline.dirty.add(rows)
+            self.pipeline.dirty.add(self._placed(chunk, row) for row in rows)
             self.report.dirty += len(rows)
             check_limit(self.pipeline, self.table, self.rows)
 
-    def _rejected(self, chunk: Chunk, row: RejectedRow) -> DirtyRow:
-        return self._dirty(chunk, row.key, row.field, row.error, row.message, row.image, row.raw)
-
-    def _refused(
-        self, chunk: Chunk, rows: pa.Table, refused: list[RejectedWrite]
-    ) -> list[DirtyRow]:
-        keys = key_texts(rows.take([r.index for r in refused]), self.schema.key)
-        return [
-            self._dirty(
-                chunk,
-                key,
-                r.field,
-                "RejectedWrite",
-                r.message,
-                ipc_bytes(rows.slice(r.index, 1)),
-                b"",
-            )
-            for r, key in zip(refused, keys, strict=True)
-        ]
-
-    def _dirty(
-        self,
-        chunk: Chunk,
-        key: str,
-        field: str,
-        error: str,
-        message: str,
-        image: bytes,
-        raw: bytes,
-    ) -> DirtyRow:
-        return DirtyRow(
-            id=None,
-            pipeline=self.pipeline.name,
-            stage="copy",
-            table=self.table,
-            target=str(self.target.id),
-            seq=self.snapshot.base_seq,
-            op=RowKind.INSERT,
-            key=key,
-            position=f"chunk {chunk.number} of load {self.snapshot.load_id}",
-            field=field,
-            error=error,
-            message=message,
-            image=image,
-            raw=raw,
-            ts_us=0,
-            first_seen_us=0,
-            last_seen_us=0,
-            attempts=1,
-            state="open",
-            reason="",
-        )
+    def _placed(self, chunk: Chunk, row: DirtyRow) -> DirtyRow:
+        where = f"chunk {chunk.number} of load {self.snapshot.load_id}"
+        return replace(row, seq=self.snapshot.base_seq, op=RowKind.INSERT, position=where)
 
     def _progress(self) -> None:
         now = time.monotonic()
@@ -312,6 +287,8 @@ def finish_copy(
     with pipeline.sink() as sink:
         rows = sink.finish_load(target, report.load_id, fence, consistent)
     failpoint("copy.after_finish")
+    stale = [r for r in pipeline.dirty.open_rows(table=report.table) if r.seq < snapshot.base_seq]
+    pipeline.dirty.mark([r.id for r in stale if r.id], "superseded", "the table was read again")
     pipeline.tables.set(report.table, "behind", "", new)
     pipeline.snapshots.set_done(report.load_id)
     return replace(report, rows=rows, consistent_from=consistent)

@@ -16,7 +16,7 @@ from cdc_assets.engine.pending import Merging
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import CaptureReport, CopyReport, SyncReport, TableReport
 from resources.errors import LeaseHeld, TerminalError
-from resources.model.position import BinlogPosition, Position
+from resources.model.position import Position, reached
 from resources.model.table import TableId
 
 
@@ -97,11 +97,11 @@ def run_snapshot(pipeline: Pipeline, table: TableId) -> tuple[CopyReport, TableR
     name = f"copy:{pipeline.name}:{table}"
     with pipeline.leases.held(name, pipeline.run_id, pipeline.options.lease_seconds) as lease:
         pipeline.tables.register([table])
-        base = capture_through(pipeline, pipeline.source.current_position())
-        report = copy_table(pipeline, table, base)
+        base, end = capture_through(pipeline, pipeline.source.current_position())
+        report = copy_table(pipeline, table, base, end)
         if report.high is None:
             raise TerminalError(f"the copy of {table} ended without a position")
-        through = capture_through(pipeline, report.high)
+        through, _ = capture_through(pipeline, report.high)
         report = finish_copy(pipeline, report, lease.token, through)
         sync = SyncReport(_nothing_captured(pipeline))
         merging = Merging(pipeline, pipeline.leases.next_token(), sync)
@@ -111,11 +111,11 @@ def run_snapshot(pipeline: Pipeline, table: TableId) -> tuple[CopyReport, TableR
     return report, sync.tables[table]
 
 
-def capture_through(pipeline: Pipeline, position: Position) -> int:
+def capture_through(pipeline: Pipeline, position: Position) -> tuple[int, Position]:
     """Make sure the change log reaches a position, by this run's capture or another's.
 
     Returns:
-        Number of the last segment, whose end is at or past `position`.
+        Number and end of the last segment; the end is at or past `position`.
 
     Raises:
         LeaseHeld: Another run holds the lease and did not get there within `wait_for_capture`.
@@ -123,9 +123,9 @@ def capture_through(pipeline: Pipeline, position: Position) -> int:
     patience = time.monotonic() + pipeline.options.wait_for_capture
     while True:
         resume = ensure_origin(pipeline)
-        if _reached(resume, position):
+        if reached(resume, position):
             last = pipeline.log.segments.last()
-            return last.number if last else 0
+            return (last.number, last.end) if last else (0, resume)
         try:
             with pipeline.leases.held(
                 pipeline.lease_name, pipeline.run_id, pipeline.options.lease_seconds
@@ -138,12 +138,6 @@ def capture_through(pipeline: Pipeline, position: Position) -> int:
             if time.monotonic() > patience:
                 raise
             time.sleep(0.5)
-
-
-def _reached(here: Position, there: Position) -> bool:
-    if isinstance(here, BinlogPosition) and isinstance(there, BinlogPosition):
-        return here.reached(there)
-    return here == there
 
 
 def _nothing_captured(pipeline: Pipeline) -> CaptureReport:

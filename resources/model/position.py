@@ -164,6 +164,13 @@ def position_from_json(value: dict[str, Any]) -> Position:
     raise ValueError(f"unknown position type {value['type']!r}")
 
 
+def reached(here: Position, there: Position) -> bool:
+    """Return whether `here` is at or past `there`; polling positions only when equal."""
+    if isinstance(here, BinlogPosition) and isinstance(there, BinlogPosition):
+        return here.reached(there)
+    return here == there
+
+
 def _file_number(file: str) -> int:
     _, _, digits = file.rpartition(".")
     return int(digits) if digits.isdigit() else 0

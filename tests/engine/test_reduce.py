@@ -51,6 +51,9 @@ def test_equals_one_by_one(changes: Changes, cuts: list[int]) -> None:
     state: dict[tuple[Any, ...], dict[str, Any]] = {}
     changes.apply(state)
     assert comparable(reduced.upserts) == comparable(state_table(changes.schema, state))
+    kept = [changes.rows[seq - changes.first][1] for seq in reduced.upsert_seq.to_pylist()]
+    by_seq = state_table(changes.schema, dict(enumerate(kept)))
+    assert comparable(by_seq) == comparable(reduced.upserts)
     touched = {tuple(r[k] for k in changes.schema.key) for _, r in changes.rows}
     assert reduced.deletes.num_rows == len(touched - set(state))
     assert reduced.upserts.num_rows + reduced.deletes.num_rows == len(touched)

@@ -1,0 +1,111 @@
+"""Arrow types in DuckDB: exact or refused, by the table in docs/types.md.
+
+In: Arrow types and tables of a target's schema. Out: DuckDB type names, tables as DuckDB takes
+them, expressions and casts that bring the very same Arrow types back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.sinks.duckdb_names import quote
+
+_PLAIN = {
+    pa.bool_(): "BOOLEAN",
+    pa.int8(): "TINYINT",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.uint8(): "UTINYINT",
+    pa.uint16(): "USMALLINT",
+    pa.uint32(): "UINTEGER",
+    pa.uint64(): "UBIGINT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.date32(): "DATE",
+    pa.timestamp("us"): "TIMESTAMP",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMP WITH TIME ZONE",
+    pa.duration("us"): "INTERVAL",
+    pa.string(): "VARCHAR",
+    pa.large_string(): "VARCHAR",
+    pa.binary(): "BLOB",
+    pa.large_binary(): "BLOB",
+}
+_MAX_PRECISION = 38
+_WIDEST = 76
+
+
+def duckdb_type(type_: pa.DataType) -> str | None:
+    """Return the DuckDB type in the words of its catalog, None where there is no exact one.
+
+    DECIMAL beyond 38 digits comes as VARCHAR; whether that is allowed is the sink's setting
+    (`is_text_decimal` tells).
+    """
+    if type_ in _PLAIN:
+        return _PLAIN[type_]
+    if pa.types.is_decimal(type_):
+        if is_text_decimal(type_):
+            return "VARCHAR"
+        return f"DECIMAL({type_.precision},{type_.scale})"
+    if pa.types.is_struct(type_):
+        parts = [(f.name, duckdb_type(f.type)) for f in type_]
+        if any(inner is None for _, inner in parts):
+            return None
+        return "STRUCT(" + ", ".join(f"{_bare(n)} {inner}" for n, inner in parts) + ")"
+    if pa.types.is_list(type_):
+        inner = duckdb_type(type_.value_type)
+        return None if inner is None else f"{inner}[]"
+    return None
+
+
+def is_text_decimal(type_: pa.DataType) -> bool:
+    """Return whether a type is a DECIMAL that DuckDB can only hold as text."""
+    return bool(pa.types.is_decimal(type_)) and type_.precision > _MAX_PRECISION
+
+
+def to_storage(rows: pa.Table) -> pa.Table:
+    """Return the rows as DuckDB takes them: decimals beyond 38 digits as exact plain text."""
+    for i, field in enumerate(rows.schema):
+        if is_text_decimal(field.type):
+            chunks = [_decimal_text(c) for c in rows.column(i).chunks]
+            text = pa.chunked_array(chunks, type=pa.string())
+            rows = rows.set_column(i, field.name, text)
+    return rows
+
+
+def read_expression(field: pa.Field) -> str:
+    """Return the SQL that reads a column in a form `from_storage` casts without loss."""
+    name = quote(field.name)
+    if pa.types.is_duration(field.type):
+        return f"epoch_us({name}) AS {name}"
+    return name
+
+
+def from_storage(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows read through `read_expression` in the Arrow types of `schema`."""
+    columns = [c.cast(f.type) for c, f in zip(rows.columns, schema, strict=True)]
+    return pa.table(columns, schema=schema)
+
+
+def _bare(name: str) -> str:
+    return name if name.isidentifier() and name.islower() else quote(name)
+
+
+def _decimal_text(values: pa.Array) -> pa.Array:
+    """Print decimals in plain digits; Arrow's own cast writes small ones as `1.0E-20`."""
+    scale = values.type.scale
+    wide = values.cast(pa.decimal256(_WIDEST, scale))
+    unscaled = pa.Array.from_buffers(
+        pa.decimal256(_WIDEST, 0), len(wide), wide.buffers(), offset=wide.offset
+    )
+    digits = pc.utf8_ltrim(unscaled.cast(pa.string()), characters="-")
+    digits = pc.utf8_lpad(digits, width=scale + 1, padding="0")
+    if scale:
+        whole = pc.utf8_slice_codeunits(digits, 0, -scale)
+        digits = pc.binary_join_element_wise(
+            whole, pc.utf8_slice_codeunits(digits, -scale, np.iinfo(np.int32).max), "."
+        )
+    sign = pc.if_else(pc.less(wide, pa.scalar(0, wide.type)), "-", "")
+    return pc.binary_join_element_wise(sign, digits, "")

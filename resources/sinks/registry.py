@@ -1,0 +1,54 @@
+"""Sinks by the name a pipeline file calls them; a sink's module is loaded when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from inspect import signature
+
+from resources.errors import ConfigError, NotBuiltYet
+from resources.sinks.contract import Sink
+
+_SINKS = {
+    "duckdb": ("resources.sinks.duckdb", "DuckDBSink"),
+    "memory": ("resources.sinks.memory", "MemorySink"),
+}
+_PLANNED = frozenset(
+    {"clickhouse", "postgres", "mysql", "delta", "iceberg", "paimon", "parquet", "kafka"}
+)
+
+
+def open_sink(type: str, options: Mapping[str, object]) -> Sink:
+    """Return a sink by name; nothing is connected to or opened before it is used.
+
+    Args:
+        type: The sink's name.
+        options: Keyword arguments of the sink's class.
+
+    Raises:
+        NotBuiltYet: The sink is planned, not built.
+        ConfigError: The name is unknown, or the sink has no such option.
+    """
+    if type in _PLANNED:
+        raise NotBuiltYet(
+            f"the sink {type!r} is not built yet", remedy=f"use one of {', '.join(sorted(_SINKS))}"
+        )
+    if type not in _SINKS:
+        raise ConfigError(
+            f"there is no sink {type!r}", remedy=f"use one of {', '.join(sorted(_SINKS))}"
+        )
+    module, name = _SINKS[type]
+    factory = getattr(importlib.import_module(module), name)
+    known = signature(factory).parameters
+    unknown = sorted(set(options) - set(known))
+    required = {n for n, p in known.items() if p.default is p.empty}
+    missing = sorted(required - set(options))
+    if unknown or missing:
+        wrong = [f"unknown: {', '.join(unknown)}"] * bool(unknown)
+        wrong += [f"missing: {', '.join(missing)}"] * bool(missing)
+        raise ConfigError(
+            f"options of the sink {type!r} are wrong; {'; '.join(wrong)}",
+            remedy=f"its options are {', '.join(known)}",
+        )
+    sink: Sink = factory(**options)
+    return sink

@@ -1,0 +1,163 @@
+"""What every dialect checks alike: the rows handed in, the shape of a target, its names.
+
+In: target tables and Arrow schemas. Out: findings before start, `SchemaMismatch` after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pyarrow as pa
+
+from resources.errors import SchemaMismatch, TerminalError
+from resources.model.change import CHANGE_FIELDS
+from resources.model.source import Finding
+from resources.sinks.contract import TargetId, TargetTable
+
+RESERVED_NAMESPACE = "_cdc"
+"""Where sinks keep watermarks and loads; no target may live there."""
+SHADOW_PREFIX = "_cdc_load_"
+"""Begins the names of tables being loaded; no target may be called so."""
+
+
+def target_schema(target: TargetTable) -> pa.Schema:
+    """Return the Arrow schema of the rows a target holds, all columns nullable.
+
+    An `append` target has `_cdc_op`, `_cdc_seq` and `_cdc_ts` last.
+    """
+    fields = [pa.field(c.name, c.type) for c in target.schema.columns]
+    if target.mode == "append":
+        fields += [pa.field(f.name, f.type) for f in CHANGE_FIELDS]
+    return pa.schema(fields)
+
+
+def key_schema(target: TargetTable) -> pa.Schema:
+    """Return the Arrow schema of the keys to delete."""
+    return pa.schema([pa.field(n, target.schema.column(n).type) for n in target.schema.key])
+
+
+def show_schema(schema: pa.Schema) -> str:
+    """Return a schema on one line, `name type, name type`."""
+    return "(" + ", ".join(f"{f.name} {f.type}" for f in schema) + ")"
+
+
+def misfit(target: TargetId, live: str, wanted: str) -> SchemaMismatch:
+    """Return the error of a table whose columns are not the target's, showing both."""
+    return SchemaMismatch(
+        f"the table has the columns {live}, its target {wanted}",
+        where=str(target),
+        remedy="give the table back its columns, or snapshot it again",
+    )
+
+
+def no_table(target: TargetId) -> SchemaMismatch:
+    """Return the error of a table that is not there."""
+    return SchemaMismatch(
+        "the table does not exist", where=str(target), remedy="snapshot the table again"
+    )
+
+
+def no_load(target: TargetId, load_id: str) -> TerminalError:
+    """Return the error of a load that was not begun or is over."""
+    return TerminalError(
+        "this load was not begun, is finished, or another took its place",
+        where=f"{target}, load {load_id}",
+        remedy="begin a new load",
+    )
+
+
+def misfit_finding(target: TargetTable, live: str, wanted: str) -> Finding:
+    """Return the finding of a table already there whose columns are not the target's."""
+    error = misfit(target.id, live, wanted)
+    message = f"{target.id}: {error.message}"
+    return Finding("error", "schema_mismatch", message, error.remedy, target.schema.table)
+
+
+def check_rows(target: TargetTable, rows: pa.Table, expected: pa.Schema) -> None:
+    """Refuse rows whose columns are not the expected ones in name, order and type.
+
+    Raises:
+        SchemaMismatch: Shows both shapes.
+    """
+    given = [(f.name, f.type) for f in rows.schema]
+    if given != [(f.name, f.type) for f in expected]:
+        raise SchemaMismatch(
+            f"rows of shape {show_schema(rows.schema)} do not fit a table of shape "
+            f"{show_schema(expected)}",
+            where=str(target.id),
+            remedy="write rows in the target's own schema",
+        )
+
+
+def check_mode(target: TargetTable, mode: str) -> None:
+    """Refuse a merge into an `append` target, an append to a `merge` one, a merge without key.
+
+    Raises:
+        TerminalError: The call and the target do not go together.
+    """
+    if target.mode != mode:
+        raise TerminalError(f"the target's mode is {target.mode}, not {mode}", where=str(target.id))
+    if mode == "merge" and not target.schema.key:
+        raise TerminalError(
+            "rows cannot be merged without a key",
+            where=str(target.id),
+            remedy="name key columns in the pipeline file, or set `mode: append`",
+        )
+
+
+def shape_findings(target: TargetTable, fold: Callable[[str], str]) -> list[Finding]:
+    """Return what is wrong with a target's names and key, whatever the engine.
+
+    Args:
+        target: The target.
+        fold: How the engine folds identifiers before it compares them.
+    """
+    findings = [
+        _error(target, "name_invalid", f"{what} {name!r} is empty or holds a NUL character")
+        for what, name in _names(target)
+        if not name or "\0" in name
+    ]
+    if fold(target.id.namespace) == RESERVED_NAMESPACE:
+        findings.append(
+            _error(target, "name_reserved", f"schema {target.id.namespace!r} is the sink's own")
+        )
+    if fold(target.id.table).startswith(SHADOW_PREFIX):
+        findings.append(
+            _error(target, "name_reserved", f"names beginning {SHADOW_PREFIX!r} are the sink's own")
+        )
+    findings += _column_collisions(target, fold)
+    if target.mode == "merge" and not target.schema.key:
+        findings.append(_error(target, "no_key", "a table without a key cannot be merged"))
+    missing = [k for k in target.schema.key if k not in target.schema.names]
+    if missing:
+        findings.append(_error(target, "no_key", f"key columns {missing} are not in the table"))
+    return findings
+
+
+def _column_collisions(target: TargetTable, fold: Callable[[str], str]) -> list[Finding]:
+    findings = []
+    seen: dict[str, str] = {}
+    for name in [*target.schema.names, *(f.name for f in CHANGE_FIELDS)]:
+        folded = fold(name)
+        if folded in seen:
+            message = f"columns {seen[folded]!r} and {name!r} have the same name in this sink"
+            findings.append(_error(target, "name_collision", message))
+        seen[folded] = name
+    return findings
+
+
+def _names(target: TargetTable) -> Iterable[tuple[str, str]]:
+    yield "schema", target.id.namespace
+    yield "table", target.id.table
+    for name in target.schema.names:
+        yield "column", name
+
+
+def _error(target: TargetTable, code: str, message: str) -> Finding:
+    remedy = {
+        "name_invalid": "rename it by a route or a projection",
+        "name_reserved": "route the table to another name",
+        "name_collision": "rename one of them by a projection or exclude it",
+        "no_key": "name key columns in the pipeline file, or set `mode: append`",
+    }[code]
+    return Finding("error", code, f"{target.id}: {message}", remedy, target.schema.table)

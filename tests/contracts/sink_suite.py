@@ -1,0 +1,14 @@
+"""The conformance suite of sinks: subclass `SinkSuite` and give it a way to open one."""
+
+from __future__ import annotations
+
+from tests.contracts.sink_loads import SinkLoads
+from tests.contracts.sink_values import SinkValues
+from tests.contracts.sink_writes import SinkWrites
+
+
+class SinkSuite(SinkWrites, SinkLoads, SinkValues):
+    """What every sink passes.
+
+    A subclass overrides `open`, and `killed` where a sink survives its process.
+    """

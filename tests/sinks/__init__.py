@@ -1,0 +1,1 @@
+"""Sinks under the conformance suite, and what is theirs alone."""

@@ -1,0 +1,32 @@
+"""The memory sink."""
+
+from __future__ import annotations
+
+import pytest
+
+from resources.errors import DirtyRowError
+from resources.sinks.memory import MemorySink
+from tests.contracts.sink_steps import TARGET, fence, keys_of, rows_of
+from tests.contracts.sink_suite import SinkSuite
+
+
+class TestMemorySink(SinkSuite):
+    def open(self, place: str) -> MemorySink:
+        return MemorySink(place)
+
+
+def test_reject_hook_makes_dirty_rows() -> None:
+    def is_bad(column: str, value: object) -> bool:
+        return column == "name" and value == "bad"
+
+    sink = MemorySink("reject", reject=is_bad)
+    sink.create_table(TARGET)
+    rows = rows_of({1: "good", 2: "bad", 3: "good", 4: "bad"})
+    with pytest.raises(DirtyRowError) as caught:
+        sink.merge(TARGET, rows, keys_of(), fence(None, 1))
+    assert caught.value.field == "name"
+    assert sink.count_rows(TARGET.id) == 0
+    assert [(r.index, r.field) for r in sink.find_rejected(TARGET, rows)] == [
+        (1, "name"),
+        (3, "name"),
+    ]
