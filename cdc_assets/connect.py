@@ -168,6 +168,8 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
         max_dirty=dirty.max_rows,
         max_dirty_ratio=dirty.max_ratio,
         min_dirty_rows=dirty.min_rows,
+        keep_images=dirty.image,
+        on_purged=pipeline.on_purged,
         rows_per_second=settings.rate.rows_per_second,
         bytes_per_second=settings.rate.bytes_per_second,
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from resources.errors import PositionPurged
 from resources.model.change import (
     ChangeBatch,
     LogSlice,
@@ -58,6 +59,7 @@ class ScriptedSource:
         slice_transactions: Transactions a slice holds.
         on_read: Called before every part of a chunk is read, to change data under it.
         poison: Whether rows whose text is `POISON` are rejected.
+        purged: Transactions dropped from the log's start.
     """
 
     tables: dict[TableId, dict[int, Row]] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class ScriptedSource:
     on_read: Callable[[], None] = lambda: None
     clock_us: int = 1_790_000_000_000_000
     poison: bool = True
+    purged: int = 0
     chunks_read: list[int] = field(default_factory=list)
 
     def create(self, name: str) -> TableId:
@@ -187,6 +190,8 @@ class ScriptedSource:
         self, start: Position, until: Position | None, stop: Callable[[], bool]
     ) -> Iterator[LogSlice]:
         assert isinstance(start, BinlogPosition)
+        if start.offset < self.purged:
+            raise PositionPurged("the scripted log was dropped", where=str(start))
         at, seq = start.offset, 0
         while not stop():
             end = len(self.log) if until is None else until.offset  # type: ignore[union-attr]

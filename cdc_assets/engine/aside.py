@@ -101,7 +101,7 @@ def refused_rows(
             field=r.field,
             error="RejectedWrite",
             message=r.message,
-            image=ipc_bytes(rows.slice(r.index, 1)),
+            image=ipc_bytes(rows.slice(r.index, 1)) if pipeline.options.keep_images else b"",
         )
         for r, key in zip(refused, keys, strict=True)
     ]
@@ -122,8 +122,8 @@ def undecoded_row(pipeline: Pipeline, stage: Stage, row: RejectedRow) -> DirtyRo
         field=row.field,
         error=row.error,
         message=row.message,
-        image=row.image,
-        raw=row.raw,
+        image=row.image if pipeline.options.keep_images else b"",
+        raw=row.raw if pipeline.options.keep_images else b"",
         ts_us=row.ts_us,
     )
 

@@ -19,9 +19,16 @@ from cdc_assets.engine.aside import undecoded_row
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.rate import RateLimit
 from cdc_assets.engine.report import CaptureReport
-from resources.errors import FencedOut, TerminalError
+from resources.errors import FencedOut, PositionPurged, TerminalError
 from resources.failpoints import failpoint
-from resources.model.change import SEQ, ChangeBatch, LogSlice, RejectedRow, first_seq
+from resources.model.change import (
+    SEQ,
+    ChangeBatch,
+    LogSlice,
+    RejectedRow,
+    TableNotice,
+    first_seq,
+)
 from resources.model.position import PollPosition, Position
 from resources.stores.change_log import SegmentWriter
 from resources.stores.leases import Lease
@@ -65,6 +72,26 @@ def window_of(ts_us: int, length: Literal["day", "hour"]) -> str:
     return moment.strftime("%Y-%m-%d" if length == "day" else "%Y-%m-%d-%H:00")
 
 
+def capture_by_policy(
+    pipeline: Pipeline,
+    lease: Lease,
+    until: Position | None,
+    stop: Callable[[], bool],
+    report: CaptureReport,
+) -> Iterator[Segment]:
+    """Do `capture`; with `on_purged: resnapshot`, go on where the source's log still is.
+
+    Arguments, yields and errors as `capture`.
+    """
+    try:
+        yield from capture(pipeline, lease, until, stop, report)
+    except PositionPurged as error:
+        if pipeline.options.on_purged == "fail":
+            raise
+        yield _bridge_purged(pipeline, lease, report, error)
+        yield from capture(pipeline, lease, until, stop, report)
+
+
 def capture(
     pipeline: Pipeline,
     lease: Lease,
@@ -104,6 +131,36 @@ def capture(
     finally:
         state.abandon()
         report.seconds += time.monotonic() - began
+
+
+def _bridge_purged(
+    pipeline: Pipeline, lease: Lease, report: CaptureReport, error: PositionPurged
+) -> Segment:
+    """Go on at the source's present end after log was dropped that nobody had read.
+
+    The stretch becomes a segment without rows that marks every loaded table for reading again,
+    so the change log stays one unbroken chain and says itself what is missing.
+
+    Returns:
+        That segment.
+    """
+    end = pipeline.source.current_position()
+    writer = pipeline.log.begin_segment(lease, pipeline.run_id, pipeline.options.capture_filter)
+    seq = first_seq(writer.number)
+    for table, state in pipeline.tables.all().items():
+        if state.status != "new":
+            where = f"{report.end} to {end}"
+            writer.note(TableNotice(table, seq, "purged", error.message, where, rewrites=True))
+    last = pipeline.log.segments.last()
+    window = last.window if last and last.window else _window_now(pipeline)
+    segment = writer.commit(end, window, 0, 0, 0)
+    report.end = end
+    pipeline.say(f"segment {segment.number}: the log up to {end} is lost, tables are read again")
+    return segment
+
+
+def _window_now(pipeline: Pipeline) -> str:
+    return window_of(time.time_ns() // 1000, pipeline.options.window)
 
 
 class _Capture:

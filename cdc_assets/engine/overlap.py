@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from cdc_assets.engine.capture import capture
+from cdc_assets.engine.capture import capture_by_policy
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import CaptureReport
 from resources.stores.leases import Lease
@@ -50,7 +50,7 @@ def capturing(
     def read() -> None:
         try:
             until = None if follow_for > 0 else pipeline.source.current_position()
-            for segment in capture(pipeline, lease, until, stop, report):
+            for segment in capture_by_policy(pipeline, lease, until, stop, report):
                 ready.put(segment)
             ready.put(None)
         except BaseException as error:  # handed to the run's own thread

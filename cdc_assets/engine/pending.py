@@ -97,7 +97,7 @@ class Merging:
     def table(self, table: TableId, through: int) -> TableReport:
         """Merge one table's pending changes and record what became of it."""
         try:
-            outcome = self._with_patience(table, through)
+            outcome = self._unless_fenced(table, through)
         except FencedOut as error:
             outcome = self._failed(table, "behind", error)
         except DirtyLimitExceeded as error:
@@ -113,6 +113,18 @@ class Merging:
         self.report.add(outcome)
         self.on_table(outcome)
         return outcome
+
+    def _unless_fenced(self, table: TableId, through: int) -> TableReport:
+        """Merge; after another run was faster, once more from where that one left the table.
+
+        Without a new token a run that follows for hours could never merge a table again that was
+        loaded meanwhile.
+        """
+        try:
+            return self._with_patience(table, through)
+        except FencedOut:
+            self.token = self.pipeline.leases.next_token()
+            return self._with_patience(table, through)
 
     def _with_patience(self, table: TableId, through: int) -> TableReport:
         for pause in SINK_RETRIES:

@@ -45,6 +45,11 @@ class EngineOptions:
         min_dirty_rows: Rows before the ratio is judged.
         rows_per_second: Read limit for the source; None for no limit.
         bytes_per_second: Read limit for the source; None for no limit.
+        keep_images: Whether dirty rows keep the row itself; without it a replay reads the row
+            again from the source.
+        on_purged: What follows when the source has dropped log that was not captured: `fail`, or
+            `resnapshot` to go on at its present end with every loaded table marked for reading
+            again.
         sink_hold: Seconds a single-writer sink is held before others get a turn.
         lease_seconds: Life of the capture lease without a renewal.
         wait_for_capture: Seconds a snapshot waits for another run's capture to reach a position.
@@ -65,6 +70,8 @@ class EngineOptions:
     min_dirty_rows: int = 10_000
     rows_per_second: float | None = None
     bytes_per_second: float | None = None
+    keep_images: bool = True
+    on_purged: Literal["fail", "resnapshot"] = "fail"
     sink_hold: float = 3.0
     lease_seconds: float = 60.0
     wait_for_capture: float = 600.0

@@ -57,8 +57,8 @@ def _replay(
 ) -> TableReport:
     report = TableReport(table, route_table(table))
     newest = {row.key: row for row in sorted(rows, key=lambda r: r.seq)}
-    stored = [r for r in newest.values() if r.stage == "apply"]
-    lost = [r for r in newest.values() if r.stage != "apply"]
+    stored = [r for r in newest.values() if r.stage == "apply" and r.image]
+    lost = [r for r in newest.values() if r not in stored]
     schema = pipeline.source.read_schemas([table]).get(table) if lost else None
     if schema is not None:
         _read_again(pipeline, report, schema, lost, token)

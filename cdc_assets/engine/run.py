@@ -6,10 +6,11 @@ In: an opened pipeline. Out: reports. Knows when stages run; what they do is the
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from cdc_assets.engine.capture import capture, ensure_origin
+from cdc_assets.engine.capture import capture_by_policy, ensure_origin
 from cdc_assets.engine.copy import copy_table, finish_copy
 from cdc_assets.engine.overlap import capturing
 from cdc_assets.engine.pending import Merging
@@ -132,8 +133,7 @@ def capture_through(pipeline: Pipeline, position: Position) -> tuple[int, Positi
             ) as lease:
                 start = ensure_origin(pipeline)
                 report = CaptureReport(start, start)
-                for _segment in capture(pipeline, lease, position, lambda: False, report):
-                    pass
+                deque(capture_by_policy(pipeline, lease, position, bool, report), maxlen=0)
         except LeaseHeld:
             if time.monotonic() > patience:
                 raise

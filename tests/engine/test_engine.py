@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from cdc_assets.engine.pipeline import EngineOptions, Pipeline
 from cdc_assets.engine.replay import replay_dirty
 from cdc_assets.engine.run import run_snapshot, run_sync, run_tables
-from resources.errors import LeaseHeld
+from resources.errors import LeaseHeld, PositionPurged
 from resources.failpoints import FailpointReached
 from resources.sinks.contract import TargetId
 from resources.sinks.memory import MemorySink
@@ -296,3 +296,27 @@ def test_append_targets_keep_every_change(tmp_path: Path) -> None:
         (1, "b", 2),
         (1, "b", 3),
     ]
+
+
+@pytest.mark.parametrize("policy", ["fail", "resnapshot"])
+def test_a_purged_position_fails_or_reads_loaded_tables_again(tmp_path: Path, policy: str) -> None:
+    world = World(tmp_path, on_purged=policy)
+    one, two = world.source.create("t0"), world.source.create("t1")
+    run_snapshot(world.pipeline(), one)
+    world.source.commit((one, 1, (1, "lost")), (two, 1, (1, "lost")))
+    world.source.purged = len(world.source.log)
+    world.source.commit((one, 2, (2, "kept")))
+    if policy == "fail":
+        with pytest.raises(PositionPurged):
+            run_sync(world.pipeline())
+        return
+    report = run_sync(world.pipeline())
+    assert report.tables[one].outcome == "needs_snapshot"
+    assert two not in report.tables or report.tables[two].outcome == "waiting"
+    for table in (one, two):
+        run_snapshot(world.pipeline(), table)
+    world.source.commit((one, 3, (3, "x")), (two, 3, (3, "x")))
+    run_sync(world.pipeline())
+    assert world.rows("t0") == world.expected("t0")
+    assert world.rows("t1") == world.expected("t1")
+    assert world.pipeline().log.check(full=True) == []
