@@ -1,0 +1,1 @@
+"""What the pipelines remember: the change log, and the state in one SQLAlchemy database."""

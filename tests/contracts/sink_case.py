@@ -1,0 +1,55 @@
+"""What a class of sink tests gets to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from resources.failpoints import FailpointReached
+from resources.model.change import RowKind
+from resources.sinks.contract import Sink
+from tests.armed import armed
+from tests.contracts.sink_steps import (
+    STEPS,
+)
+from tests.strategies import (
+    COLUMN_TYPES,
+)
+
+INS, DEL = RowKind.INSERT, RowKind.DELETE
+UB, UA = RowKind.UPDATE_BEFORE, RowKind.UPDATE_AFTER
+
+
+class SinkCase:
+    """Tests of one kind of sink.
+
+    A subclass overrides `open`, and `killed` where a sink survives its process.
+    """
+
+    column_types: tuple[pa.DataType, ...] = COLUMN_TYPES
+
+    def open(self, place: str) -> Sink:
+        """Open the sink at a place; the same place again finds what was committed there."""
+        raise NotImplementedError
+
+    def killed(self, step: str, place: str) -> Iterator[tuple[str, Sink]]:
+        """Yield sinks whose writer died at one point each, and the point's name."""
+        for point in STEPS[step].points:
+            name, _, count = point.partition(":")
+            there = f"{place}-{point.replace(':', '-')}"
+            with self.open(there) as sink:
+                STEPS[step].prepare(sink)
+                with armed(f"{name}:raise:{count or 1}"), pytest.raises(FailpointReached):
+                    STEPS[step].work(sink)
+            yield point, self.open(there)
+
+    @pytest.fixture
+    def place(self, tmp_path_factory: pytest.TempPathFactory) -> str:
+        return str(tmp_path_factory.mktemp("sink") / "shop")
+
+    @pytest.fixture
+    def sink(self, place: str) -> Iterator[Sink]:
+        with self.open(place) as sink:
+            yield sink
