@@ -1,0 +1,1 @@
+"""Insert-only tables of any SQL database, read by polling."""
