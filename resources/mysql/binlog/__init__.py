@@ -1,0 +1,1 @@
+"""The binary log, decoded: dump connection -> events -> row images -> Arrow slices."""

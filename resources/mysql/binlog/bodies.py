@@ -1,0 +1,195 @@
+"""Bodies of the events that carry no rows.
+
+In: an event's body. Out: immutable values; `Truncated` where the bytes end too early.
+Source: mysql-server libs/mysql/binlog/event/{control,statement}_events.h; MariaDB
+"Replication Protocol".
+"""
+
+from __future__ import annotations
+
+import uuid
+import zlib
+from dataclasses import dataclass
+
+from resources.mysql.binlog.charsets import codec_of_collation
+from resources.mysql.binlog.cursor import Cursor, Truncated
+from resources.mysql.binlog.gtid import Gtid
+
+_MARIADB_STANDALONE = 1
+_MARIADB_PREPARED_XA = 64
+_ANSI_QUOTES = 4
+_NO_BACKSLASH_ESCAPES = 1 << 20
+_FIXED_VARIABLES = {
+    0: 4, 3: 4, 7: 2, 8: 2, 9: 8, 10: 4, 13: 3, 16: 1, 17: 8, 18: 2, 19: 1, 20: 1, 128: 3, 129: 8,
+}  # fmt: skip
+_SQL_MODE, _CHARSET = 1, 4
+_PREFIXED_VARIABLES = {5: 1, 6: 1, 11: 2}
+_MAX_INFLATED = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionStart:
+    """A GTID event of any kind: a transaction or a lone statement begins.
+
+    Args:
+        gtid: Its id; None if the log has none.
+        commit_us: Commit time on the server read from, microseconds since the epoch; None
+            where only the event's own seconds tell.
+        standalone: MariaDB: one statement follows and no end of transaction.
+        has_begin: Whether rows follow without a BEGIN of their own (MariaDB).
+        prepared_xa: MariaDB: the transaction will be prepared, not committed.
+    """
+
+    gtid: Gtid | None
+    commit_us: int | None
+    standalone: bool = False
+    has_begin: bool = False
+    prepared_xa: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statement logged as text.
+
+    Args:
+        database: The default database it ran in.
+        sql: Its text.
+        ansi_quotes: Whether double quotes enclosed identifiers.
+        backslash_escapes: Whether a backslash escaped in strings.
+    """
+
+    database: str
+    sql: str
+    ansi_quotes: bool = False
+    backslash_escapes: bool = True
+
+
+def rotate(body: bytes) -> tuple[str, int]:
+    """Return the file that follows and the offset in it."""
+    cursor = Cursor(body)
+    offset = cursor.uint(8)
+    return cursor.rest().decode("utf-8", "replace"), offset
+
+
+def mysql_gtid(body: bytes, anonymous: bool) -> TransactionStart:
+    """Read GTID and ANONYMOUS_GTID."""
+    cursor = Cursor(body)
+    cursor.take(1)
+    source = str(uuid.UUID(bytes=cursor.take(16)))
+    number = cursor.uint(8)
+    commit_us = None
+    if cursor.left >= 17 + 7:  # logical clock, then the commit time of 8.0 and later
+        cursor.take(17)
+        commit_us = cursor.uint(7) & ~(1 << 55)
+    return TransactionStart(None if anonymous else Gtid(source, number), commit_us)
+
+
+def tagged_gtid(body: bytes) -> TransactionStart:
+    """Read GTID_TAGGED, the one event written by MySQL's serialization library."""
+    cursor = Cursor(body)
+    cursor.varlen()  # version of the format
+    cursor.varlen()  # size of the message
+    cursor.varlen()  # last field that must be understood
+    source, tag, number, commit_us = "", "", 0, None
+    while cursor.left:
+        field = cursor.varlen()
+        if field == 0:
+            cursor.varlen()
+        elif field == 1:
+            source = str(uuid.UUID(bytes=bytes(cursor.varlen() & 0xFF for _ in range(16))))
+        elif field == 2:
+            number = cursor.varlen_signed()
+        elif field == 3:
+            tag = cursor.take(cursor.varlen()).decode("ascii", "replace")
+        elif field == 6:
+            commit_us = cursor.varlen()
+            break
+        else:
+            cursor.varlen()
+    if not source or number < 1:
+        raise Truncated("no transaction id in it")
+    return TransactionStart(Gtid(f"{source}:{tag}" if tag else source, number), commit_us)
+
+
+def mariadb_gtid(body: bytes, server_id: int) -> TransactionStart:
+    """Read MariaDB's GTID event, which stands for BEGIN unless it is standalone."""
+    cursor = Cursor(body)
+    number, domain, flags = cursor.uint(8), cursor.uint(4), cursor.uint(1)
+    standalone = bool(flags & _MARIADB_STANDALONE)
+    return TransactionStart(
+        Gtid(str(domain), number, server_id),
+        None,
+        standalone=standalone,
+        has_begin=not standalone,
+        prepared_xa=bool(flags & _MARIADB_PREPARED_XA),
+    )
+
+
+def query(body: bytes, skip: int = 0, compressed: bool = False) -> Query:
+    """Read QUERY, MariaDB's QUERY_COMPRESSED and EXECUTE_LOAD_QUERY.
+
+    Args:
+        body: The body.
+        skip: Bytes between the fixed part and the status variables (13 in EXECUTE_LOAD_QUERY).
+        compressed: Whether the text is in MariaDB's compressed form.
+    """
+    cursor = Cursor(body)
+    cursor.take(8)
+    database_size = cursor.uint(1)
+    cursor.take(2)
+    status = cursor.uint(2)
+    cursor.take(skip)
+    mode, codec = _status_variables(Cursor(cursor.take(status)))
+    database = cursor.take(database_size).decode("utf-8", "replace")
+    cursor.take(1)
+    text = cursor.rest()
+    sql = (inflate(text) if compressed else text).decode(codec, "replace")
+    return Query(database, sql, bool(mode & _ANSI_QUOTES), not mode & _NO_BACKSLASH_ESCAPES)
+
+
+def _status_variables(cursor: Cursor) -> tuple[int, str]:
+    """Return SQL mode and Python codec; stops at a variable of unknown length."""
+    mode, codec = 0, "utf-8"
+    while cursor.left:
+        code = cursor.uint(1)
+        if code == _SQL_MODE:
+            mode = cursor.uint(8)
+        elif code == _CHARSET:
+            codec = codec_of_collation(cursor.uint(2)) or "latin-1"
+            cursor.take(4)
+        elif code in _FIXED_VARIABLES:
+            cursor.take(_FIXED_VARIABLES[code])
+        elif code in _PREFIXED_VARIABLES:
+            for _ in range(_PREFIXED_VARIABLES[code]):
+                cursor.take(cursor.uint(1))
+        else:
+            break
+    return mode, codec
+
+
+def xa_prepare_one_phase(body: bytes) -> bool:
+    """Return whether an XA_PREPARE commits at once (XA COMMIT … ONE PHASE)."""
+    return Cursor(body).uint(1) != 0
+
+
+def inflate(data: bytes) -> bytes:
+    """Return what MariaDB compressed with zlib: a header byte, the size, the deflated bytes.
+
+    Raises:
+        Truncated: The bytes are not that, or expand to more than they announce.
+    """
+    cursor = Cursor(data)
+    head = cursor.uint(1)
+    if head & 0xF0 != 0x80:
+        raise Truncated(f"unknown compression 0x{head:02x}")
+    size = int.from_bytes(cursor.take(head & 0x07), "big")
+    if size > _MAX_INFLATED:
+        raise Truncated(f"{size} bytes announced, more than any event may have")
+    stream = zlib.decompressobj()
+    try:
+        out = stream.decompress(cursor.rest(), size + 1)
+    except zlib.error as error:
+        raise Truncated("the compressed bytes are damaged") from error
+    if len(out) != size:
+        raise Truncated(f"{size} bytes announced, {len(out)} found")
+    return out

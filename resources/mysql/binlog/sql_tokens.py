@@ -1,0 +1,114 @@
+"""A statement's words, by MySQL's own lexical rules.
+
+In: statement text and the SQL mode it was logged under. Out: tokens without comments, version
+comments opened, and the text again with its literals cut.
+
+The rules depend on `sql_mode` (ANSI_QUOTES, NO_BACKSLASH_ESCAPES), which general SQL parsers do
+not know; a misread quote would hide table names.
+Source: MySQL reference manual, "Language Structure".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from resources.mysql.binlog.bodies import Query
+
+_SPACE = re.compile(r"\s+")
+_LINE_COMMENT = re.compile(r"(?:#|--(?=[\s\x00-\x1f]|$))[^\n]*")
+_VERSION_COMMENT = re.compile(r"/\*M?!\d*")
+_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
+_WORD = re.compile(r"[0-9A-Za-z_$\x80-\U0010FFFF]+")
+_NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]+|0[bB][01]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)(?![\w$])")
+_MAX_DETAIL = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token.
+
+    Args:
+        kind: `word` (bare identifier or keyword), `name` (quoted identifier), `literal`, `mark`.
+        text: The word, the name without quotes, the mark; empty for literals.
+    """
+
+    kind: Literal["word", "name", "literal", "mark"]
+    text: str
+
+    @property
+    def upper(self) -> str:
+        """The keyword it may be; empty for everything that is no bare word."""
+        return self.text.upper() if self.kind == "word" else ""
+
+    @property
+    def is_identifier(self) -> bool:
+        """Whether it can name something."""
+        return self.kind in ("word", "name")
+
+
+def tokenize(query: Query) -> list[Token]:
+    """Return the statement's tokens; a quote left open makes the rest one literal."""
+    sql = query.sql
+    out: list[Token] = []
+    pos, end = 0, len(sql)
+    while pos < end:
+        skipped = _skip(sql, pos)
+        if skipped > pos:
+            pos = skipped
+            continue
+        char = sql[pos]
+        if char in "'\"`":
+            is_name = char == "`" or (char == '"' and query.ansi_quotes)
+            text, pos = _quoted(sql, pos, query.backslash_escapes and not is_name)
+            out.append(Token("name", text) if is_name else Token("literal", ""))
+        elif match := _NUMBER.match(sql, pos):
+            out.append(Token("literal", ""))
+            pos = match.end()
+        elif match := _WORD.match(sql, pos):
+            out.append(Token("word", match[0]))
+            pos = match.end()
+        else:
+            out.append(Token("mark", char))
+            pos += 1
+    return out
+
+
+def without_literals(tokens: list[Token]) -> str:
+    """Return the statement's text with a question mark for every literal, cut to 500 characters."""
+    words: list[str] = []
+    for token in tokens:
+        if token.kind == "name":
+            words.append("`" + token.text.replace("`", "``") + "`")
+        else:
+            words.append(token.text if token.kind != "literal" else "?")
+    text = re.sub(r" ?([.,()]) ?", r"\1", " ".join(words))
+    return text if len(text) <= _MAX_DETAIL else text[: _MAX_DETAIL - 1] + "…"
+
+
+def _skip(sql: str, pos: int) -> int:
+    """Return where blanks, comments and the marks of version comments end."""
+    for pattern in (_SPACE, _LINE_COMMENT, _VERSION_COMMENT, _COMMENT):
+        if match := pattern.match(sql, pos):
+            return match.end()
+    return pos + 2 if sql.startswith("*/", pos) else pos
+
+
+def _quoted(sql: str, pos: int, escapes: bool) -> tuple[str, int]:
+    """Return a quoted text and where it ends; a doubled quote stands for one."""
+    quote, out, at = sql[pos], [], pos + 1
+    while at < len(sql):
+        char = sql[at]
+        if char == "\\" and escapes:
+            out.append(sql[at + 1 : at + 2])
+            at += 2
+        elif char != quote:
+            out.append(char)
+            at += 1
+        elif sql.startswith(quote, at + 1):
+            out.append(quote)
+            at += 2
+        else:
+            return "".join(out), at + 1
+    return "".join(out), at
