@@ -60,6 +60,9 @@ def open_source(settings: PipelineSettings) -> Source:
         zero_dates=settings.dirty_data.zero_dates,
         chunk_batch_rows=source.snapshot.batch_rows,
         parallel=source.snapshot.parallel,
+        heartbeat_seconds=source.heartbeat,
+        # What is decoded of a transaction takes several times its bytes in the log.
+        transaction_bytes=settings.pipeline.memory // 4,
     )
 
 

@@ -70,9 +70,12 @@ def apply_pending(pipeline: Pipeline, table: TableId, token: int, upto: int) -> 
     report.seq = max(after, end)
     if notice is not None:
         report.outcome = "needs_snapshot"
+        remedy = "materialize its snapshot partition"
+        if pipeline.options.history == "log":
+            remedy = "load it by a pipeline of another name: polling cannot read a table again"
         report.reason = (
             f"{notice.kind} at {notice.position} may have changed rows that the log does not "
-            f"show ({notice.detail}): materialize its snapshot partition"
+            f"show ({notice.detail}): {remedy}"
         )
     report.seconds = time.monotonic() - began
     return report

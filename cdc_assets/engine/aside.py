@@ -86,7 +86,7 @@ def refused_rows(
     refused: Sequence[RejectedWrite],
 ) -> list[DirtyRow]:
     """Return dirty rows for what a sink refused, one each, in order; seq and position are unset."""
-    keys = key_texts(rows.take([r.index for r in refused]), target.schema.key)
+    keys = key_texts(rows.take(pa.array([r.index for r in refused], pa.int64())), target.schema.key)
     return [
         DirtyRow(
             id=None,

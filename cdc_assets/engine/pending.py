@@ -70,19 +70,21 @@ class Merging:
 
     def segments(self, batch: list[Segment]) -> None:
         """Merge the tables that freshly committed segments touch."""
-        touched: dict[str, set[str]] = {}
+        touched: dict[TableId, set[str]] = {}
         for segment in batch:
-            for name in segment.tables:
-                touched.setdefault(name, set()).add(segment.window)
-        for name, windows in sorted(touched.items()):
-            database, _, table = name.partition(".")
-            outcome = self._sync_table(TableId(database, table), batch[-1].number)
+            for stats in segment.tables.values():
+                touched.setdefault(stats.table, set()).add(segment.window)
+        for table, windows in sorted(touched.items()):
+            outcome = self._sync_table(table, batch[-1].number)
             if outcome is not None:
                 outcome.windows |= windows
         self.pipeline.log.segments.set_applied(batch[-1].number)
 
     def _sync_table(self, table: TableId, through: int) -> TableReport | None:
         state = self.states.get(table)
+        if state is not None and state.status in ("stopped", "needs_snapshot"):
+            # A snapshot run may have mended it since this run began.
+            state = self.states[table] = self.pipeline.tables.get(table) or state
         if (
             state is not None
             and (state.status == "stopped" or state.status == "needs_snapshot")

@@ -103,8 +103,11 @@ def _read_again(
         refused |= {r.key for r in part.rejected}
         image = pa.Table.from_batches([part.rows])
         keys = key_texts(image, schema.key)
-        found |= set(keys)
-        _put_back(pipeline, report, image, target, [by_key[k] for k in keys], token)
+        # A collation may give rows whose key only compares equal.
+        asked = [i for i, key in enumerate(keys) if key in by_key]
+        found |= {keys[i] for i in asked}
+        again = [by_key[keys[i]] for i in asked]
+        _put_back(pipeline, report, image.take(pa.array(asked, pa.int64())), target, again, token)
     gone = [row for key, row in by_key.items() if key not in found | refused]
     _delete(pipeline, report, target, gone, token)
 
@@ -120,7 +123,7 @@ def _put_back(
     with pipeline.sink() as sink:
         refused = {r.index for r in sink.find_rejected(target, image)}
         keep = [i for i in range(image.num_rows) if i not in refused]
-        good = image.take(keep)
+        good = image.take(pa.array(keep, pa.int64()))
         if keep:
             fence = _here(pipeline, sink, target, token)
             if target.mode == "append":

@@ -1,0 +1,210 @@
+"""Reports of the engine -> metadata on the asset pages.
+
+In: reports in plain values. Out: Dagster metadata: counts, positions, lag, schemas. Never a row
+value; text that comes from a source is cut and kept to one line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from resources.model.change import segment_of
+from resources.model.position import BinlogPosition
+
+if TYPE_CHECKING:
+    from cdc_assets.engine.report import CaptureReport, CopyReport, TableReport
+    from resources.model.position import Position
+    from resources.model.table import Column, TableSchema
+    from resources.model.table_id import TableId
+    from resources.stores.table_states import TableState
+
+Metadata = dict[str, Any]
+GTID_CHARACTERS = 200
+COMMENT_CHARACTERS = 200
+TABLE_LINES = 50
+
+
+def table_metadata(report: TableReport) -> Metadata:
+    """Return what a merge did to one table."""
+    found: Metadata = {
+        "outcome": report.outcome,
+        **_kinds(report.kinds),
+        "rows upserted": report.upserted,
+        "rows deleted": report.deleted,
+        "rows set aside": report.dirty,
+        "watermark": f"segment {segment_of(report.seq)}" if report.seq else "none",
+        "duration (s)": round(report.seconds, 3),
+    }
+    if report.seconds > 0:
+        found["throughput (changes/s)"] = round(report.changes / report.seconds, 1)
+    if report.commit_ts_us:
+        found["newest commit"] = dg.MetadataValue.timestamp(report.commit_ts_us / 1e6)
+        found["age of newest commit (s)"] = round(time.time() - report.commit_ts_us / 1e6, 1)
+    if report.reason:
+        found["reason"] = report.reason
+    if report.schema is not None:
+        found["dagster/column_schema"] = column_schema(report.schema)
+    return found
+
+
+def capture_metadata(report: CaptureReport) -> Metadata:
+    """Return what a run read from the source's log."""
+    rows = sum(report.rows.values())
+    found: Metadata = {
+        **_position("from", report.start),
+        **_position("to", report.end),
+        "transactions": report.transactions,
+        "bytes read": report.bytes_read,
+        "rows set aside": report.dirty,
+        "segments": len(report.segments),
+        "duration (s)": round(report.seconds, 3),
+        "lag (s)": lag_seconds(report),
+    }
+    if report.lag_bytes is not None:
+        found["lag (bytes)"] = report.lag_bytes
+    if report.seconds > 0:
+        found["throughput (rows/s)"] = round(rows / report.seconds, 1)
+        found["throughput (bytes/s)"] = round(report.bytes_read / report.seconds, 1)
+    return found
+
+
+def state_metadata(states: Mapping[TableId, TableState]) -> Metadata:
+    """Return how many tables follow the log, and which ones do not and why."""
+    found: Metadata = {"tables live": sum(s.status == "live" for s in states.values())}
+    apart = [s for s in states.values() if s.status != "live"]
+    if apart:
+        lines = ["| table | state | reason |", "|---|---|---|"]
+        lines += [
+            f"| {cut(str(s.table))} | {s.status} | {cut(s.reason)} |" for s in apart[:TABLE_LINES]
+        ]
+        if len(apart) > TABLE_LINES:
+            lines.append(f"| … {len(apart) - TABLE_LINES} more | | |")
+        found["tables not live"] = dg.MetadataValue.md("\n".join(lines))
+    return found
+
+
+def lag_seconds(report: CaptureReport) -> float:
+    """Return how far the change log is behind: 0 once it has everything the server has."""
+    if report.lag_bytes == 0 or not report.last_commit_us:
+        return 0.0
+    return max(0.0, round(time.time() - report.last_commit_us / 1e6, 1))
+
+
+def window_metadata(tables: Mapping[str, Mapping[str, int]], segments: Iterable[int]) -> Metadata:
+    """Return what was captured of one window: rows by kind, and which tables it touches.
+
+    Args:
+        tables: Rows by kind of every table, by `database.table`.
+        segments: Numbers of the window's segments.
+    """
+    kinds: dict[str, int] = {}
+    for counts in tables.values():
+        for kind, count in counts.items():
+            kinds[kind] = kinds.get(kind, 0) + count
+    numbers = sorted(segments)
+    found: Metadata = {
+        **_kinds(kinds),
+        "rows": sum(kinds.values()),
+        "tables touched": len(tables),
+        "segment numbers": _range(numbers),
+    }
+    if tables:
+        found["tables"] = dg.MetadataValue.md(touched_table(tables))
+    return found
+
+
+def touched_table(tables: Mapping[str, Mapping[str, int]]) -> str:
+    """Return a markdown table of rows by kind, the busiest tables first, cut after 50 lines."""
+    ordered = sorted(tables.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    lines = ["| table | inserts | updates | deletes |", "|---|---:|---:|---:|"]
+    for name, counts in ordered[:TABLE_LINES]:
+        cells = (counts.get(kind, 0) for kind in ("insert", "update", "delete"))
+        lines.append(f"| {cut(name)} | " + " | ".join(f"{c:,}" for c in cells) + " |")
+    if len(ordered) > TABLE_LINES:
+        lines.append(f"| … {len(ordered) - TABLE_LINES} more | | | |")
+    return "\n".join(lines)
+
+
+def copy_metadata(report: CopyReport) -> Metadata:
+    """Return what a snapshot of one table did."""
+    found: Metadata = {
+        "dagster/row_count": report.rows,
+        "chunks": report.chunks,
+        "chunks read by this run": report.chunks_copied,
+        "rows set aside": report.dirty,
+        "resumed": report.resumed,
+        "load": report.load_id,
+        "target": str(report.target),
+        "consistent from": f"segment {segment_of(report.consistent_from)}",
+        "duration (s)": round(report.seconds, 3),
+    }
+    if report.seconds > 0 and not report.resumed:
+        found["throughput (rows/s)"] = round(report.rows / report.seconds, 1)
+    if report.low is not None:
+        found |= _position("low", report.low)
+    if report.high is not None:
+        found |= _position("high", report.high)
+    if report.schema is not None:
+        found["dagster/column_schema"] = column_schema(report.schema)
+    return found
+
+
+def column_schema(schema: TableSchema) -> dg.TableSchema:
+    """Return a table's columns with types, nullability and key as Dagster shows them."""
+    key = set(schema.key)
+    columns = [_column(column, column.name in key) for column in schema.columns]
+    constraints = [f"primary key ({', '.join(schema.key)})"] if schema.key else []
+    return dg.TableSchema(columns=columns, constraints=dg.TableConstraints(other=constraints))
+
+
+def cut(text: str, length: int = COMMENT_CHARACTERS) -> str:
+    """Return text of a source fit for a page: one line, no markup, of bounded length."""
+    line = " ".join(text.split())
+    for sign in "&<>|`":
+        line = line.replace(sign, {"&": "&amp;", "<": "&lt;", ">": "&gt;"}.get(sign, "'"))
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def shortened(gtid_set: str) -> str:
+    """Return a GTID set cut to a readable length."""
+    text = gtid_set.replace("\n", "")
+    if len(text) <= GTID_CHARACTERS:
+        return text
+    return f"{text[:GTID_CHARACTERS]}… ({text.count(',') + 1} parts)"
+
+
+def _column(column: Column, is_key: bool) -> dg.TableColumn:
+    words = [str(column.type)]
+    if column.generated:
+        words.append("generated")
+    if column.comment:
+        words.append(cut(column.comment))
+    return dg.TableColumn(
+        name=column.name,
+        type=cut(column.source_type or str(column.type)),
+        description=", ".join(words),
+        constraints=dg.TableColumnConstraints(
+            nullable=column.nullable, other=["key"] if is_key else []
+        ),
+    )
+
+
+def _kinds(kinds: Mapping[str, int]) -> Metadata:
+    return {f"{kind}s": kinds.get(kind, 0) for kind in ("insert", "update", "delete")}
+
+
+def _position(name: str, position: Position) -> Metadata:
+    found: Metadata = {f"position {name}": str(position)}
+    if isinstance(position, BinlogPosition) and position.gtid_set:
+        found[f"GTID set {name}"] = shortened(position.gtid_set)
+    return found
+
+
+def _range(numbers: list[int]) -> str:
+    if not numbers:
+        return "none"
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"

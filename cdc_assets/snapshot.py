@@ -1,0 +1,155 @@
+"""The snapshot asset of a pipeline: one dynamic partition per source table.
+
+In: settings. Out: an assets definition. A run of chosen partitions loads those tables; a run
+without any loads every table that was not loaded yet.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotation of `context`.
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from cdc_assets import checks, inventory, naming
+from cdc_assets.failures import failure_of, failures
+from cdc_assets.settings import PipelineSettings
+from cdc_assets.specs import snapshot_spec, table_partitions
+from resources.errors import CdcError, TransientError
+from resources.model.table_id import TableId
+
+if TYPE_CHECKING:
+    from cdc_assets.engine.pipeline import Pipeline
+    from cdc_assets.engine.report import CopyReport, TableReport
+
+
+def build_snapshot(settings: PipelineSettings) -> dg.AssetsDefinition:
+    """Return `<pipeline>/snapshot`."""
+
+    @dg.multi_asset(
+        name=naming.op_name(settings.name, "snapshot"),
+        specs=[
+            snapshot_spec(settings).replace_attributes(partitions_def=table_partitions(settings))
+        ],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def snapshot(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        from cdc_assets.open import opened
+        from cdc_assets.preflight import require_ready
+
+        with (
+            failures(context.retry_number),
+            opened(settings, context.run.run_id, context.log.info) as pipeline,
+        ):
+            require_ready(pipeline)
+            if context.has_partition_key:
+                keys = context.partition_keys
+                tables = sorted(naming.table_of_partition(key) for key in keys)
+            else:
+                tables = unloaded_tables(context.instance, settings, pipeline)
+                context.log.info(f"{len(tables)} tables have to be loaded")
+            load_tables(context, settings, pipeline, tables)
+        yield from ()
+
+    return snapshot
+
+
+def unloaded_tables(
+    instance: dg.DagsterInstance, settings: PipelineSettings, pipeline: "Pipeline"
+) -> list[TableId]:
+    """Return the tables on the source that were never loaded, as partitions the UI knows.
+
+    Tables that follow the log, were stopped or need another snapshot are left to the user.
+    """
+    tables = pipeline.source.list_tables()
+    add_partitions(instance, settings, tables)
+    inventory.save_inventory(settings, tables)
+    pipeline.tables.register(tables)
+    states = pipeline.tables.all()
+    done = {s.table for s in pipeline.snapshots.list_snapshots("done")}
+    return [t for t in tables if states[t].status == "new" and t not in done]
+
+
+def add_partitions(
+    instance: dg.DagsterInstance, settings: PipelineSettings, tables: Sequence[TableId]
+) -> list[str]:
+    """Make sure every table has its partition; returns the keys that were added."""
+    name = naming.table_partitions_name(settings.name)
+    known = set(instance.get_dynamic_partitions(name))
+    missing = [k for k in map(naming.table_partition, tables) if k not in known]
+    if missing:
+        instance.add_dynamic_partitions(name, missing)
+    return missing
+
+
+def load_tables(
+    context: dg.AssetExecutionContext,
+    settings: PipelineSettings,
+    pipeline: "Pipeline",
+    tables: Sequence[TableId],
+) -> None:
+    """Load tables one after the other; one that fails does not keep the others from it.
+
+    Raises:
+        dagster.Failure: Tables failed; those that did not are loaded.
+        TransientError: The source or the sink went away.
+    """
+    from cdc_assets.engine.run import run_snapshot
+
+    failed: list[tuple[TableId, CdcError]] = []
+    for number, table in enumerate(tables, 1):
+        context.log.info(f"{table}: loading ({number} of {len(tables)})")
+        try:
+            copied, merged = run_snapshot(pipeline, table)
+        except TransientError:
+            raise
+        except CdcError as error:
+            context.log.error(f"{table}: {error}")
+            failed.append((table, error))
+            continue
+        _report(context, settings, pipeline, copied, merged)
+    if len(tables) == 1 and failed:
+        raise failure_of(failed[0][1]) from failed[0][1]
+    if failed:
+        raise dg.Failure(
+            description=f"{len(failed)} of {len(tables)} tables were not loaded:\n"
+            + "\n".join(f"{table}: {error}" for table, error in failed),
+            metadata={str(table): str(error) for table, error in failed},
+            allow_retries=False,
+        )
+
+
+def _report(
+    context: dg.AssetExecutionContext,
+    settings: PipelineSettings,
+    pipeline: "Pipeline",
+    copied: "CopyReport",
+    merged: "TableReport",
+) -> None:
+    """Log the loaded partition, and the table itself in the window of now."""
+    from cdc_assets.metadata import copy_metadata
+
+    found = copy_metadata(copied) | {
+        "changes merged after the copy": merged.changes,
+        "outcome": merged.outcome,
+    }
+    if copied.dirty:
+        found["dirty rows"] = checks.dirty_metadata(pipeline, copied.table)
+    context.log.info(f"{copied.table}: {copied.rows:,} rows in {copied.seconds:.1f} s")
+    context.log_event(
+        dg.AssetMaterialization(
+            dg.AssetKey(naming.snapshot_key(settings.name)),
+            partition=naming.table_partition(copied.table),
+            metadata=found,
+        )
+    )
+    window = naming.window_partition(time.time_ns() // 1000, settings.pipeline.window)
+    context.log_event(
+        dg.AssetMaterialization(
+            dg.AssetKey(naming.table_key(settings.name, copied.table)),
+            partition=window,
+            metadata=found,
+        )
+    )
+    checks.report_dirty_rows(context.instance, settings, pipeline, [copied.table])

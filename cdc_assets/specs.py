@@ -1,0 +1,119 @@
+"""Target table -> AssetSpec, and the partitions all assets of a pipeline share.
+
+In: settings and the inventory. Out: specs whose keys come from `naming`, nothing that connects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from cdc_assets import naming
+from cdc_assets.inventory import Inventory
+from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings_source import SqlSourceSettings
+from resources.model.table_id import TableId
+
+PIPELINE_TAG = "cdc/pipeline"
+SOURCE_TAG = "cdc/source"
+SNAPSHOT_TAG = "cdc/snapshot"
+
+
+def has_snapshot(settings: PipelineSettings) -> bool:
+    """Return whether tables are loaded by chunks; polling gets their history from the log."""
+    return not isinstance(settings.source, SqlSourceSettings) and (
+        settings.source.startup == "initial"
+    )
+
+
+def run_tags(settings: PipelineSettings) -> dict[str, str]:
+    """Return the tags by which sensors and the run queue know a pipeline's sync runs."""
+    return {
+        PIPELINE_TAG: settings.name,
+        SOURCE_TAG: naming.server_name(settings.source.server),
+    }
+
+
+def window_partitions(
+    settings: PipelineSettings, inventory: Inventory
+) -> dg.TimeWindowPartitionsDefinition:
+    """Return the windows of commit time, in UTC, up to and with the current one.
+
+    They begin with the month of the change log's first window. Until that is known they begin
+    with last year, since a restored server may carry old commit times.
+    """
+    length = settings.pipeline.window
+    if inventory.first_window:
+        first = naming.window_start(inventory.first_window, length)
+        start = first.replace(day=1, hour=0)
+    else:
+        start = datetime(datetime.now(UTC).year - 1, 1, 1, tzinfo=UTC)
+    if length == "hour":
+        return dg.HourlyPartitionsDefinition(start_date=start, timezone="UTC", end_offset=1)
+    return dg.DailyPartitionsDefinition(start_date=start, timezone="UTC", end_offset=1)
+
+
+def table_partitions(settings: PipelineSettings) -> dg.DynamicPartitionsDefinition:
+    """Return the dynamic partitions of the snapshot, one per source table."""
+    return dg.DynamicPartitionsDefinition(name=naming.table_partitions_name(settings.name))
+
+
+def changes_spec(settings: PipelineSettings) -> dg.AssetSpec:
+    """Return the change log's spec."""
+    return dg.AssetSpec(
+        dg.AssetKey(naming.changes_key(settings.name)),
+        description=settings.description
+        or f"Every change of {settings.source.server}, as it was committed, in windows of a "
+        f"{settings.pipeline.window}.",
+        skippable=True,
+        kinds={settings.source.type, "arrow"},
+        metadata={
+            "server": settings.source.server,
+            "change log": str(settings.pipeline.change_log),
+            "tables": list(settings.source.tables),
+            "pipeline file": settings.file,
+        },
+        **_shared(settings),
+    )
+
+
+def snapshot_spec(settings: PipelineSettings) -> dg.AssetSpec:
+    """Return the spec of the snapshot, one partition per source table."""
+    return dg.AssetSpec(
+        dg.AssetKey(naming.snapshot_key(settings.name)),
+        description="Materializing a partition loads that table in full, without locks; a run "
+        "that was killed is resumed at its next chunk.",
+        skippable=True,
+        kinds={settings.source.type, settings.sink.type},
+        metadata={"server": settings.source.server},
+        **_shared(settings),
+    )
+
+
+def table_spec(settings: PipelineSettings, table: TableId) -> dg.AssetSpec:
+    """Return a target table's spec; it depends on the change log and on its snapshot."""
+    deps = [dg.AssetDep(dg.AssetKey(naming.changes_key(settings.name)))]
+    if has_snapshot(settings):
+        snapshot = dg.AssetKey(naming.snapshot_key(settings.name))
+        deps.append(dg.AssetDep(snapshot, partition_mapping=dg.AllPartitionMapping()))
+    return dg.AssetSpec(
+        dg.AssetKey(naming.table_key(settings.name, table)),
+        description=f"{table} of {settings.source.server}, kept equal to its source.",
+        deps=deps,
+        skippable=True,
+        kinds={settings.sink.type, "table"},
+        metadata={"dagster/table_name": str(table), "source table": str(table)},
+        **_shared(settings),
+    )
+
+
+def _shared(settings: PipelineSettings) -> Mapping[str, Any]:
+    return {
+        "group_name": settings.name,
+        "owners": list(settings.owners),
+        "tags": dict(settings.tags) | {PIPELINE_TAG: settings.name},
+        "code_version": settings.config_hash(),
+    }

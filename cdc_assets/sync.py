@@ -1,0 +1,177 @@
+"""The sync assets of a pipeline: its change log and its target tables, one op for all.
+
+In: settings and known tables. Out: an assets definition. With `changes` selected a run reads the
+log once and merges every table it touches; with tables alone it merges what is pending for them.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotation of `context`.
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from cdc_assets import checks, inventory, naming
+from cdc_assets.failures import failures, stopped_failure
+from cdc_assets.settings import PipelineSettings
+from cdc_assets.specs import changes_spec, table_spec
+from resources.model.table_id import TableId
+
+if TYPE_CHECKING:
+    from cdc_assets.engine.pipeline import Pipeline
+    from cdc_assets.engine.report import SyncReport, TableReport
+    from cdc_assets.events import RunEvents
+
+
+class SyncConfig(dg.Config):
+    """Run config of a sync."""
+
+    follow_for: float | None = Field(
+        default=None,
+        ge=0,
+        description="Seconds to keep following after the run has caught up; the pipeline file's "
+        "pipeline.follow_for if left out.",
+    )
+
+
+def build_sync(
+    settings: PipelineSettings,
+    tables: Sequence[TableId],
+    windows: dg.TimeWindowPartitionsDefinition,
+) -> dg.AssetsDefinition:
+    """Return `<pipeline>/changes` and one asset per known table.
+
+    Args:
+        settings: The pipeline's.
+        tables: The tables known now; others are merged all the same.
+        windows: The partitions of all of them.
+    """
+    specs = [changes_spec(settings), *(table_spec(settings, table) for table in tables)]
+
+    @dg.multi_asset(
+        name=naming.op_name(settings.name, "sync"),
+        specs=[spec.replace_attributes(partitions_def=windows) for spec in specs],
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def sync(
+        context: dg.AssetExecutionContext, config: SyncConfig
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        from cdc_assets.open import opened
+
+        keys = {tuple(key.path) for key in context.selected_asset_keys}
+        with (
+            failures(context.retry_number),
+            opened(settings, context.run.run_id, context.log.info) as pipeline,
+        ):
+            if tuple(naming.changes_key(settings.name)) in keys:
+                seconds = settings.pipeline.follow_for
+                if config.follow_for is not None:
+                    seconds = config.follow_for
+                yield from sync_pipeline(context, settings, pipeline, seconds)
+            else:
+                chosen = sorted(naming.table_of_key(list(key)) for key in keys)
+                yield from merge_tables(context, settings, pipeline, chosen)
+
+    return sync
+
+
+def sync_pipeline(
+    context: dg.AssetExecutionContext,
+    settings: PipelineSettings,
+    pipeline: "Pipeline",
+    follow_for: float,
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Capture up to now, or for `follow_for` seconds, and merge every touched table.
+
+    The engine works in a thread of its own, so that a run that waits for changes still reports
+    in time and ends at a boundary when it is cancelled.
+
+    Raises:
+        dagster.Failure: Tables stopped; the others are merged.
+        CdcError: Capture failed; what was merged before is reported.
+    """
+    from cdc_assets.background import Background
+    from cdc_assets.engine.report import TableReport
+    from cdc_assets.engine.run import SyncOptions, run_sync
+    from cdc_assets.events import RunEvents
+    from cdc_assets.metadata import capture_metadata, state_metadata
+    from cdc_assets.preflight import require_ready
+
+    require_ready(pipeline)
+    events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
+
+    def work(say: Callable[[TableReport | str], None], stopped: Callable[[], bool]) -> "SyncReport":
+        pipeline.say = say
+        return run_sync(
+            pipeline,
+            SyncOptions(follow_for, stopped, on_table=lambda r: say(_copied(r))),
+        )
+
+    engine: Background[TableReport | str, SyncReport] = Background(work)
+    try:
+        with closing(engine.messages()) as messages:
+            for message in messages:
+                if isinstance(message, TableReport):
+                    events.add(message)
+                elif message is not None:
+                    context.log.info(message)
+                events.beat()
+    except BaseException:
+        events.beat(everything=True)
+        raise
+    pipeline.say = context.log.info
+    events.finish(capture_metadata(engine.result.capture) | state_metadata(pipeline.tables.all()))
+    _close(context, settings, pipeline, events)
+    yield from events.results()
+
+
+def merge_tables(
+    context: dg.AssetExecutionContext,
+    settings: PipelineSettings,
+    pipeline: "Pipeline",
+    tables: Sequence[TableId],
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Merge what the change log holds for some tables; the source may be down.
+
+    Raises:
+        dagster.Failure: One of them stopped; the others are merged.
+    """
+    from cdc_assets.engine.run import run_tables
+    from cdc_assets.events import RunEvents
+
+    events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
+    for report in run_tables(pipeline, tables):
+        context.log.info(f"{report.table}: {report.outcome} {report.reason}")
+        events.add(report)
+    events.finish()
+    if events.stopped:
+        raise stopped_failure(events.stopped)
+    yield from events.results()
+
+
+def _close(
+    context: dg.AssetExecutionContext,
+    settings: PipelineSettings,
+    pipeline: "Pipeline",
+    events: "RunEvents",
+) -> None:
+    """Do what follows a sync: the inventory, the log's check, and failing if tables stopped."""
+    known = inventory.save_inventory(settings, pipeline.tables.all(), events.touched_windows)
+    if known:
+        context.log.info(
+            f"{len(known)} tables are new to the asset graph, reload the code location to see "
+            "them: " + ", ".join(map(str, known[:20]))
+        )
+    if events.touched_windows:
+        checks.report_continuity(context.instance, settings, pipeline)
+    if events.stopped:
+        raise stopped_failure(events.stopped)
+
+
+def _copied(report: "TableReport") -> "TableReport":
+    """Return a copy for another thread: the engine goes on counting in its own."""
+    return replace(report, kinds=dict(report.kinds), windows=set(report.windows))

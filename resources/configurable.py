@@ -1,0 +1,62 @@
+"""Targets and dirty rows as Dagster resources, for assets of the user's own.
+
+In: fields, secrets as `dg.EnvVar`. Out: the plain objects of `sinks` and `stores`. The only module
+of `resources` that imports Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+if TYPE_CHECKING:
+    from resources.sinks.contract import Sink
+    from resources.stores.dirty_rows import DirtyRowStore
+
+
+class SinkResource(dg.ConfigurableResource[Any]):
+    """The target tables of a pipeline.
+
+    `with sink.open() as tables: tables.read_table(TargetId("shop", "orders"))`.
+    """
+
+    kind: str = Field(description="The dialect, as `sink.type` of a pipeline file.")
+    options: dict[str, Any] = Field(default={}, description="The dialect's own settings.")
+
+    def open(self) -> Sink:
+        """Return the opened sink; close it soon, some admit one process at a time.
+
+        Raises:
+            ConfigError: The dialect or an option is unknown.
+            SinkUnavailable: It cannot be reached now.
+        """
+        from resources.sinks.registry import open_sink
+
+        return open_sink(self.kind, dict(self.options))
+
+
+class DirtyRowsResource(dg.ConfigurableResource[Any]):
+    """The rows of a pipeline that could not be decoded, converted or written."""
+
+    state_url: str = Field(description="SQLAlchemy URL of the state store.")
+    pipeline: str = Field(description="The pipeline's name.")
+
+    @contextmanager
+    def open(self) -> Iterator[DirtyRowStore]:
+        """Open the store, and close it afterwards.
+
+        Raises:
+            TransientError: The state store cannot be reached now.
+        """
+        from resources.stores.database import StateDatabase
+        from resources.stores.dirty_rows import DirtyRowStore
+
+        db = StateDatabase(self.state_url)
+        try:
+            yield DirtyRowStore(db, self.pipeline)
+        finally:
+            db.close()

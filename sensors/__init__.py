@@ -1,0 +1,1 @@
+"""When: sensors that look at sources and ask for runs."""

@@ -1,0 +1,92 @@
+"""One sensor per pipeline: new tables on the source become partitions and are loaded.
+
+In: a pipeline. Out: a sensor that lists the source's tables, now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import dagster as dg
+
+from cdc_assets import inventory, naming
+from cdc_assets.settings import PipelineSettings
+from cdc_assets.specs import has_snapshot, table_partitions
+from resources.model.table_id import TableId
+from sensors.plan import Cursor, plan_snapshots
+from sensors.runs import last_run
+from sensors.ticks import Job, asked, build_sensor, skipped
+
+EVERY_TICKS = 4
+"""Discovery looks once while the other sensors look this often: new tables are rare."""
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """What a look at the source found.
+
+    Args:
+        tables: The tables the patterns select.
+        waiting: Tables of the pipeline that need another snapshot; that is the user's decision.
+    """
+
+    tables: list[TableId]
+    waiting: list[TableId]
+
+
+def build_discovery_sensor(settings: PipelineSettings, jobs: Sequence[Job]) -> dg.SensorDefinition:
+    """Return the sensor that finds new tables.
+
+    Args:
+        settings: The pipeline's.
+        jobs: Its snapshot job; its sync job where history comes through the log.
+    """
+
+    def evaluate(context: dg.SensorEvaluationContext, cursor: Cursor) -> dg.SensorResult:
+        found = look(settings)
+        for table in inventory.save_inventory(settings, found.tables):
+            context.log.info(f"{table} is new; reload the code location to see its asset")
+        if found.waiting:
+            names = ", ".join(map(str, found.waiting[:20]))
+            context.log.warning(f"{len(found.waiting)} tables need a snapshot: {names}")
+        keys = [naming.table_partition(t) for t in found.tables] if has_snapshot(settings) else []
+        name = naming.table_partitions_name(settings.name)
+        known = set(context.instance.get_dynamic_partitions(name))
+        new = [key for key in keys if key not in known]
+        job = naming.job_name(settings.name, "snapshot")
+        all_tables = last_run(context.instance, job, partitioned=False)
+        plan = plan_snapshots(settings.name, new, all_tables.state, cursor)
+        if not plan.asks:
+            needed = f"; {len(found.waiting)} need a snapshot" if found.waiting else ""
+            return skipped(replace(plan, skip=plan.skip + needed))
+        added = table_partitions(settings).build_add_request(new)
+        return asked(plan, "snapshot", partitions=[added])
+
+    return build_sensor(
+        naming.sensor_name(f"{settings.source.server}/{settings.name}", "discovery"),
+        f"Loads tables that are new on {settings.source.server} and match {settings.name}.",
+        jobs,
+        settings.pipeline.sensor_interval * EVERY_TICKS,
+        evaluate,
+    )
+
+
+def look(settings: PipelineSettings) -> Discovered:
+    """Ask the source for its tables, and the state store for those that need a snapshot.
+
+    Raises:
+        ConfigError: A secret is missing, or the server refuses the account.
+        TransientError: The source or the state store cannot be reached.
+    """
+    from cdc_assets.connect import open_source
+    from cdc_assets.settings import state_url
+    from resources.stores.database import StateDatabase
+    from resources.stores.table_states import TableStateStore
+
+    with closing(open_source(settings.resolve())) as source:
+        tables = source.list_tables()
+    with closing(StateDatabase(state_url())) as db:
+        states = TableStateStore(db, settings.name).all()
+    return Discovered(tables, [t for t, s in states.items() if s.status == "needs_snapshot"])

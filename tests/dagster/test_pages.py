@@ -1,0 +1,110 @@
+"""What the asset pages show: bounded, escaped, and without secrets; resources for users' assets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdc_assets import plots
+from cdc_assets.inventory import build_selector, load_inventory, save_inventory
+from cdc_assets.metadata import COMMENT_CHARACTERS, cut, shortened, touched_table
+from cdc_assets.settings import load_pipelines
+from resources import DirtyRowsResource, SinkResource
+from resources.model.table_id import TableId
+from resources.sinks.contract import TargetId
+from resources.stores.dirty_rows import DirtyStats
+from tests.dagster.room import Room, run_sql
+from tests.servers.base import CDC_PASSWORD
+
+if TYPE_CHECKING:
+    from tests.servers.family import FamilyServer
+
+
+@given(st.text(max_size=2000))
+def test_text_of_a_source_is_one_bounded_line_without_markup(text: str) -> None:
+    shown = cut(text)
+    assert len(shown) <= COMMENT_CHARACTERS
+    assert not set(shown) & set("<>|`\n\r")
+
+
+def test_a_long_gtid_set_is_cut_and_says_so() -> None:
+    parts = ",\n".join(f"{i:032x}:1-9" for i in range(40))
+    assert len(shortened(parts)) < 230
+    assert "40 parts" in shortened(parts)
+    assert shortened("a:1-5") == "a:1-5"
+
+
+def test_touched_tables_are_listed_busiest_first_and_cut() -> None:
+    counts = {f"d.t{i}": {"insert": i, "delete": 1} for i in range(80)}
+    lines = touched_table(counts).splitlines()
+    assert lines[2] == "| d.t79 | 79 | 0 | 1 |"
+    assert len(lines) == 53
+    assert "30 more" in lines[-1]
+
+
+def dirty(table: str, error: str, count: int) -> DirtyStats:
+    return DirtyStats(TableId("d", table), "apply", error, "c", count, count + 1, 10**15)
+
+
+def test_dirty_rows_are_a_table_with_a_plot_and_without_matplotlib_a_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stats = [dirty("a", "RejectedWrite", 2), dirty("b", "DirtyRowError", 7), dirty("c", "X", 0)]
+    shown = plots.dirty_markdown(stats)
+    lines = shown.splitlines()
+    assert lines[2].startswith("| d.b | apply | DirtyRowError | c | 7 | 8 |")
+    assert "d.c" not in shown
+    assert shown.endswith(")")
+    assert "(data:image/png;base64,iVBOR" in shown
+    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda _name: None)
+    assert "data:image" not in plots.dirty_markdown(stats)
+    assert plots.dirty_markdown([dirty("c", "X", 0)]) == "No dirty row is open."
+
+
+def test_the_inventory_adds_up_and_forgets_what_the_patterns_drop(room: Room) -> None:
+    content: dict[str, Any] = {
+        "name": "inv",
+        "source": {"type": "mysql", "host": "h", "user": "u", "tables": ["d.*", "e.one"]},
+        "sink": {"type": "memory"},
+    }
+    room.write(content)
+    (settings,) = load_pipelines(room.pipelines)
+    a, b, other = TableId("d", "a"), TableId("d", "b"), TableId("f", "x")
+    assert save_inventory(settings, [b, other], ["2026-02-02"]) == [b]
+    assert save_inventory(settings, [a, b], ["2026-02-01", "2026-02-03"]) == [a]
+    assert load_inventory(settings).tables == (a, b, TableId("e", "one"))
+    assert load_inventory(settings).first_window == "2026-02-01"
+    content["source"]["exclude"] = ["*.b"]
+    room.write(content)
+    (settings,) = load_pipelines(room.pipelines)
+    assert load_inventory(settings).tables == (a, TableId("e", "one"))
+    assert [t for t in (a, b, other) if build_selector(settings)(t)] == [a]
+
+
+def test_no_event_holds_the_password_and_users_assets_read_targets_and_dirty_rows(
+    room: Room, mysql: FamilyServer, shop: str, name: str
+) -> None:
+    room.write_mysql(mysql, shop, name)
+    assert room.execute(f"{name}_snapshot").success
+    run_sql(mysql, f"INSERT INTO {shop}.users VALUES (3, 'cat')")
+    seen: list[int] = []
+
+    @dg.asset
+    def mart(sink: SinkResource, dirty: DirtyRowsResource) -> None:
+        with sink.open() as tables, dirty.open() as rows:
+            seen.append(tables.count_rows(TargetId(shop, "users")))
+            seen.append(rows.count_open())
+
+    resources = room.load().resources or {}
+    chosen = {"sink": resources[f"{name}_sink"], "dirty": resources[f"{name}_dirty_rows"]}
+    assert dg.materialize([mart], resources=chosen, instance=room.instance).success
+    assert seen == [2, 0]
+    result = room.execute(f"{name}_sync")
+    assert result.success
+    for run in room.instance.get_runs():
+        text = "\n".join(str(event) for event in room.instance.all_logs(run.run_id))
+        assert CDC_PASSWORD not in text + str(run)
