@@ -1,9 +1,9 @@
 """Every error this project raises on purpose, with what happened, where, and how to mend it.
 
     CdcError
-    ├── ConfigError            the pipeline file, a grant or a server setting is wrong: mend it, start again
+    ├── ConfigError            the pipeline file, a grant or a server setting is wrong
     │   └── NotBuiltYet        a key or feature this version refuses by name
-    ├── TransientError         the same call may succeed later: retried with backoff, then the run fails
+    ├── TransientError         the same call may succeed later: tried again with pauses
     │   ├── SourceUnavailable
     │   ├── SinkUnavailable
     │   └── LeaseHeld          another run captures this source; says who
@@ -16,7 +16,7 @@
     │   ├── FencedOut          another writer moved this table's watermark
     │   ├── ContinuityBroken   the change log has a hole or an overlap
     │   └── DirtyLimitExceeded more rows were set aside than the pipeline allows
-    └── DirtyRowError          one row cannot be decoded, converted or written: it goes to the dirty-data store
+    └── DirtyRowError          one row cannot be decoded or written: to the dirty-data store
 
 Retry policy is decided by class alone: `TransientError` is retried, everything else is not.
 """

@@ -150,7 +150,7 @@ class ScriptedSource:
 
     def read_rows(self, schema: TableSchema, keys: Sequence[str]) -> Iterator[ChunkRows]:
         wanted = set(keys)
-        rows = [r for k, r in self.tables[schema.table].items() if key_text([k]) in wanted]
+        rows = [r for k, r in self.tables[schema.table].items() if key_text({"id": k}) in wanted]
         yield self._rows(schema, rows)
 
     def _rows(self, schema: TableSchema, rows: Sequence[Row]) -> ChunkRows:
@@ -178,7 +178,7 @@ class ScriptedSource:
             op,
             ts,
             "scripted",
-            key_text([row[0]]),
+            key_text({"id": row[0]}),
             "v",
             "DirtyRowError",
             "poisoned",

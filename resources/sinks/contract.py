@@ -16,7 +16,6 @@ import pyarrow as pa
 from resources.model.source import Finding
 from resources.model.table import TableSchema
 
-
 Mode = Literal["merge", "append"]
 
 

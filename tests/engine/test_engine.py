@@ -227,7 +227,7 @@ def test_refused_rows_are_set_aside_and_replayed_without_overwriting(tmp_path: P
     assert world.rows("t0") == {3: "good"}
     world.source.commit((table, 2, (2, "newer")))
     run_sync(world.pipeline())
-    assert [r.key for r in world.pipeline().dirty.open_rows()] == ["[1]"]
+    assert [r.key for r in world.pipeline().dirty.open_rows()] == ['{"id":1}']
     world.reject = None
     replay_dirty(world.pipeline())
     assert world.rows("t0") == world.expected("t0") == {1: "bad", 2: "newer", 3: "good"}
