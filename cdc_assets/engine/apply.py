@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from cdc_assets.engine.aside import check_limit, set_aside, supersede
+from cdc_assets.engine.left_out import LEFT_OUT, was_left_out
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.reduce import reduce_changes
 from cdc_assets.engine.report import TableReport
@@ -63,6 +64,9 @@ def apply_pending(pipeline: Pipeline, table: TableId, token: int, upto: int) -> 
         return report
     check_limit(pipeline, table, report.changes)
     after = mark.seq if mark else 0
+    if was_left_out(pipeline, table, after, upto):
+        report.outcome, report.reason = "needs_snapshot", LEFT_OUT
+        return report
     notice = _first_rewrite(pipeline, table, after, upto)
     end = min(upto, notice.seq - 1) if notice else upto
     if end > after:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cdc_assets.engine.aside import undecoded_row
+from cdc_assets.engine.left_out import mark_left_out
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.rate import RateLimit
 from cdc_assets.engine.report import CaptureReport
@@ -116,6 +117,7 @@ def capture(
         CdcError: Whatever the source raises.
     """
     began = time.monotonic()
+    mark_left_out(pipeline)
     state = _Capture(pipeline, lease, report)
     try:
         for part in pipeline.source.stream_changes(report.end, until, stop):

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Literal
 
+from resources.model.patterns import matches
 from resources.model.source import Source
 from resources.model.table import TableId
 from resources.sinks.contract import Sink
@@ -78,7 +78,7 @@ class EngineOptions:
 
     def appends(self, table: TableId) -> bool:
         """Return whether the table is kept as an append-only change log."""
-        return any(fnmatchcase(str(table), pattern) for pattern in self.append)
+        return any(matches(pattern, table) for pattern in self.append)
 
 
 @dataclass

@@ -6,7 +6,6 @@ grow with the number of tables (one set per 2,000).
 
 from __future__ import annotations
 
-import fnmatch
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 from pymysql.connections import Connection
 
 from resources.errors import ConfigError
+from resources.model.patterns import selects
 from resources.model.source import Finding
 from resources.model.table import Column, TableId, TableSchema
 from resources.mysql.types import ColumnFacts, Unsupported, column_from_facts
@@ -75,17 +75,7 @@ class TablePatterns:
         """Return whether a table is selected; tables of the server's own schemas never are."""
         if table.database.lower() in SYSTEM_SCHEMAS:
             return False
-        return self._any(self.include, table) and not self._any(self.exclude, table)
-
-    def _any(self, patterns: tuple[str, ...], table: TableId) -> bool:
-        database, name = table.database, table.table
-        if self.fold_case:
-            database, name = database.lower(), name.lower()
-        for pattern in patterns:
-            left, _, right = (pattern.lower() if self.fold_case else pattern).partition(".")
-            if fnmatch.fnmatchcase(database, left) and fnmatch.fnmatchcase(name, right):
-                return True
-        return False
+        return selects(self.include, self.exclude, table, self.fold_case)
 
 
 @dataclass(frozen=True)

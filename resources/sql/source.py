@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ import sqlalchemy as sa
 
 from resources.errors import ConfigError, ServerChanged
 from resources.model.change import LogSlice
+from resources.model.patterns import selects
 from resources.model.position import PollMark, PollPosition, Position, ServerIdentity
 from resources.model.source import ChunkRows, Finding
 from resources.model.table import TableId, TableSchema
@@ -222,10 +222,7 @@ class SqlPollingSource:
         return found, findings
 
     def _selects(self, table: TableId) -> bool:
-        name = str(table)
-        return any(fnmatchcase(name, p) for p in self._include) and not any(
-            fnmatchcase(name, p) for p in self._exclude
-        )
+        return selects(self._include, self._exclude, table)
 
     def _same_server(self, begin: ServerIdentity) -> ServerIdentity:
         now = self.identity()

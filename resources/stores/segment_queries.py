@@ -162,6 +162,15 @@ class SegmentQueries:
         """Return every schema version the log has of a table, the one seen last first."""
         return self._schemas.list_versions(table)
 
+    def filters(self, after: int, upto: int) -> set[str]:
+        """Return the `capture_filter` of every segment with a number in `(after, upto]`."""
+        s = segments.c
+        query = select(s.capture_filter).where(
+            s.pipeline == self.pipeline, s.number > after, s.number <= upto
+        )
+        with self._db.read() as conn:
+            return set(conn.scalars(query.distinct()))
+
     def applied(self) -> int:
         """Return the segment that every table was merged up to, as `set_applied` left it."""
         with self._db.read() as conn:

@@ -1,6 +1,6 @@
 """Random changes by several writers, random kills of the runs: the tables end equal every time.
 
-CDC_EXAMPLES sets the number of histories per server (10 in `make test`, 200 in `make nightly`);
+CDC_EXAMPLES sets the number of histories per server (5 in `make test`, 100 in `make nightly`);
 CDC_SEED repeats one.
 """
 
@@ -33,7 +33,7 @@ KILLS = (
     "sink.after_delete",
     "sink.before_commit",
 )
-EXAMPLES = int(os.environ.get("CDC_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("CDC_EXAMPLES", "5"))
 FIRST = int(os.environ.get("CDC_SEED", "1"))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,21 @@ from hypothesis import strategies as st
 from cdc_assets.engine.pipeline import EngineOptions, Pipeline
 from cdc_assets.engine.replay import replay_dirty
 from cdc_assets.engine.run import run_snapshot, run_sync, run_tables
-from resources.errors import LeaseHeld, PositionPurged
+from resources.errors import LeaseHeld, PositionPurged, TransientError
 from resources.failpoints import FailpointReached
 from resources.sinks.contract import TargetId
 from resources.sinks.memory import MemorySink
 from resources.stores.change_log import ChangeLog
 from resources.stores.database import StateDatabase
+from resources.stores.dirty_rows import DirtyRowStore
 from tests.armed import armed
 from tests.scripted import POISON, Event, ScriptedSource
 
 _names = (f"world{i}" for i in itertools.count())
+
+
+def _filter(*include: str) -> str:
+    return json.dumps({"include": list(include), "exclude": []})
 
 
 class World:
@@ -45,7 +52,7 @@ class World:
             "apply_rows": 4,
             "wait_for_capture": 5.0,
         }
-        self.options = EngineOptions("db.*", **{**defaults, **options})
+        self.options = EngineOptions(_filter("db.*"), **{**defaults, **options})
         self.runs = itertools.count()
         self.reject: Any = None
 
@@ -320,3 +327,46 @@ def test_a_purged_position_fails_or_reads_loaded_tables_again(tmp_path: Path, po
     assert world.rows("t0") == world.expected("t0")
     assert world.rows("t1") == world.expected("t1")
     assert world.pipeline().log.check(full=True) == []
+
+
+def test_a_table_that_an_edited_file_left_out_for_a_while_is_read_again(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    one, two = world.source.create("t0"), world.source.create("t1")
+    for table in (one, two):
+        run_snapshot(world.pipeline(), table)
+    world.options = replace(world.options, capture_filter=_filter("db.t0"))
+    hidden = world.source.tables.pop(two)
+    world.source.commit((one, 1, (1, "a")))
+    run_sync(world.pipeline())
+    world.source.tables[two] = {**hidden, 7: (7, "unseen")}
+    world.options = replace(world.options, capture_filter=_filter("db.*"))
+    run_sync(world.pipeline())
+    states = world.pipeline().tables.all()
+    assert (states[one].status, states[two].status) == ("live", "needs_snapshot")
+    assert "did not select this table" in states[two].reason
+    run_snapshot(world.pipeline(), two)
+    world.source.commit((two, 8, (8, "x")))
+    run_sync(world.pipeline())
+    assert world.rows("t1") == world.expected("t1") == {7: "unseen", 8: "x"}
+
+
+def test_dirty_rows_that_cannot_be_stored_fail_the_run_and_write_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    table = world.source.create("t0")
+    run_snapshot(world.pipeline(), table)
+    world.reject = lambda column, value: value == "bad"
+    world.source.commit((table, 1, (1, "bad")), (table, 2, (2, "ok")))
+
+    def broken(*_args: object) -> int:
+        raise TransientError("the state database is read-only")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DirtyRowStore, "add", broken)
+        with pytest.raises(TransientError):
+            run_sync(world.pipeline())
+    assert world.rows("t0") == {}
+    run_sync(world.pipeline())
+    assert world.rows("t0") == {2: "ok"}
+    assert world.pipeline().dirty.count_open() == 1

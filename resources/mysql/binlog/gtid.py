@@ -163,6 +163,20 @@ def decode_set(cursor: Cursor) -> GtidSet:
     return GtidSet("mysql", intervals)
 
 
+def decode_list(cursor: Cursor) -> GtidSet:
+    """Read MariaDB's GTID_LIST: the last id of every server in every domain, newest last.
+
+    Raises:
+        Truncated: The bytes are no list.
+    """
+    result = GtidSet("mariadb")
+    count = cursor.uint(4) & 0x0FFFFFFF  # the upper bits are flags
+    for _ in range(_bounded(count, cursor)):
+        domain, server, number = cursor.uint(4), cursor.uint(4), cursor.uint(8)
+        result = result.add(Gtid(str(domain), number, server))
+    return result
+
+
 def _bounded(count: int, cursor: Cursor) -> int:
     """Refuse a count that the bytes left could never hold, before looping over it."""
     if count > cursor.left // 16:

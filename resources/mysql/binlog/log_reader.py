@@ -16,10 +16,10 @@ from resources.model.position import BinlogPosition
 from resources.model.table import TableId
 from resources.mysql.binlog import bodies
 from resources.mysql.binlog.bodies import TransactionStart
-from resources.mysql.binlog.cursor import Truncated
+from resources.mysql.binlog.cursor import Cursor, Truncated
 from resources.mysql.binlog.ddl import statement_notices
 from resources.mysql.binlog.events import IGNORABLE, Event, EventType, type_name
-from resources.mysql.binlog.gtid import Flavor, GtidSet
+from resources.mysql.binlog.gtid import Flavor, GtidSet, decode_list, decode_set
 from resources.mysql.binlog.known_tables import KnownTables
 from resources.mysql.binlog.options import StreamOptions
 from resources.mysql.binlog.rows import DUMMY_TABLE, ROW_EVENTS, row_images
@@ -31,6 +31,7 @@ _BETWEEN = frozenset(
     | {EventType.BINLOG_CHECKPOINT}
 )
 """Events that stand between transactions and move the boundary."""
+_SETS = {EventType.PREVIOUS_GTIDS: decode_set, EventType.GTID_LIST: decode_list}
 _HEARTBEATS = frozenset({EventType.HEARTBEAT, EventType.HEARTBEAT_V2})
 _LOW = 0xFFFFFFFF
 _WITHOUT_ROWS = frozenset(
@@ -77,7 +78,8 @@ class LogReader:
     Attributes:
         transaction: The open one, None between transactions.
         file: The log file being read.
-        gtids: Start's GTID set and the transactions since.
+        gtids: Start's GTID set and the transactions since. A start without one has none here
+            until the head of a log file tells the whole set.
         handed_out: Rows of the open transaction that went out in incomplete slices; should the
             connection be lost, they are read again and not handed out again.
     """
@@ -95,6 +97,8 @@ class LogReader:
         self._builder = builder
         self._tables = KnownTables(flavor, wanted, options)
         self.gtids = GtidSet.parse(start.gtid_set, flavor)
+        # A set of only what was read since would make a later start by GTID read all the rest.
+        self._gtids_known = bool(start.gtid_set)
         self.file = start.file
         self._at = start.offset
         self._bound = start
@@ -175,6 +179,7 @@ class LogReader:
         elif kind == EventType.ROTATE:
             self._rotate(event)
         elif kind in _BETWEEN:
+            self._learn_gtids(event)
             self._boundary()
         elif kind not in _WITHOUT_ROWS:
             self._refuse_or_skip(event)
@@ -195,14 +200,22 @@ class LogReader:
 
     def _commit(self) -> None:
         transaction = self.transaction
-        if transaction is not None and transaction.start is not None and transaction.start.gtid:
-            self.gtids = self.gtids.add(transaction.start.gtid)
+        start = transaction.start if transaction is not None else None
+        if start is not None and start.gtid is not None and self._gtids_known:
+            self.gtids = self.gtids.add(start.gtid)
         self.transaction = None
         self._boundary(forced=True)
         self._skip_rows = self.handed_out = 0
         self._builder.transactions += 1
         self._builder.mark()
         self._tables.forget_numbers()
+
+    def _learn_gtids(self, event: Event) -> None:
+        """Take the set of everything before it from a file's head, if none is known yet."""
+        if self._gtids_known or event.type not in _SETS:
+            return
+        self.gtids = _SETS[EventType(event.type)](Cursor(event.body))
+        self._gtids_known = True
 
     def _rotate(self, event: Event) -> None:
         self.file, self._at = bodies.rotate(event.body)

@@ -105,7 +105,7 @@ def parse_table_map(body: bytes, flavor: Flavor) -> TableMap:
     count = cursor.packed()
     types = cursor.take(count)
     meta = Cursor(cursor.packed_bytes())
-    wire = [_wire_type(code, meta) for code in types]
+    wire = [_checked(*_wire_type(code, meta)) for code in types]
     nulls = int.from_bytes(cursor.take((count + 7) // 8), "little")
     columns = [WireColumn(t, m, bool(nulls >> i & 1)) for i, (t, m) in enumerate(wire)]
     text = MARIADB_CHARACTER_TYPES if flavor == "mariadb" else CHARACTER_TYPES
@@ -145,6 +145,27 @@ def _wire_type(code: int, meta: Cursor) -> tuple[int, int]:
     return code, 0
 
 
+def _checked(kind: int, meta: int) -> tuple[int, int]:
+    """Refuse length facts no server writes, before a decoder is built on them."""
+    if kind == WireType.NEWDECIMAL:
+        precision, scale = meta >> 8, meta & 0xFF
+        valid = 1 <= precision <= 65 and scale <= min(30, precision)
+    else:
+        valid = meta in _VALID.get(kind, range(1 << 16))
+    if not valid:
+        raise Truncated(f"wire type {kind} cannot have the length fact {meta}")
+    return kind, meta
+
+
+_VALID: dict[int, range] = {
+    WireType.BIT: range(1, 65),
+    WireType.ENUM: range(1, 3),
+    WireType.SET: range(1, 9),
+    **dict.fromkeys((WireType.TIME2, WireType.DATETIME2, WireType.TIMESTAMP2), range(7)),
+    **dict.fromkeys(
+        (WireType.BLOB, WireType.JSON, WireType.GEOMETRY, WireType.VECTOR), range(1, 5)
+    ),
+}
 _ONE_BYTE = frozenset(
     {
         WireType.FLOAT,

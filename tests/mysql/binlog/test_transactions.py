@@ -155,6 +155,22 @@ def test_a_stream_goes_on_where_a_slice_ended(log: Log) -> None:
     assert GtidSet.parse(slices[-1].end.gtid_set, flavor) == GtidSet.parse(end.gtid_set, flavor)
 
 
+def test_a_start_without_gtids_invents_none(log: Log) -> None:
+    """A set of only what was read would make a later start by GTID read everything before."""
+    log.run(TABLE, "INSERT INTO t VALUES (1, 'a')")
+    start = log.position(gtid=False)
+    log.run("INSERT INTO t VALUES (2, 'b')")
+    middle = log.read(start)[-1].end
+    assert middle.gtid_set == ""
+    log.run("FLUSH BINARY LOGS", "INSERT INTO t VALUES (3, 'c')")
+    slices = log.read(middle)
+    assert kinds_of(slices, "t") == [(INS, 3)]
+    told = slices[-1].end.gtid_set
+    assert told == str(GtidSet.parse(log.position().gtid_set, log.flavor))
+    log.run("INSERT INTO t VALUES (4, 'd')")
+    assert kinds_of(log.read(slices[-1].end), "t") == [(INS, 4)]
+
+
 def test_tagged_and_ordinary_gtids(mysql_log: Log) -> None:
     mysql_log.run(TABLE)
     start = mysql_log.position()
