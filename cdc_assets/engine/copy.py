@@ -142,7 +142,7 @@ class _Copy:
             errors = [
                 f
                 for f in sink.check_table(self.target)
-                if f.level == "error" and f.code != "columns_differ"
+                if f.level == "error" and f.code != "schema_mismatch"
             ]
         if errors:
             raise ConfigError(

@@ -189,14 +189,17 @@ def translate(error: duckdb.Error, where: str) -> CdcError:
     if isinstance(error, _REFUSALS):
         refused = refusal(error)
         return DirtyRowError(refused.message, field=refused.field, where=where)
-    if isinstance(error, duckdb.TransactionException):
+    if isinstance(error, duckdb.TransactionException) and "write file" not in str(error):
         return FencedOut(
             "another connection changed this table at the same time; nothing was written",
             where=where,
             remedy="start again: it goes on from the watermark",
         )
     first_line = str(error).splitlines()[0]
-    if isinstance(error, (duckdb.IOException, duckdb.OutOfMemoryException)):
+    # A commit that cannot write its log to disk is a TransactionException too, like a conflict.
+    if isinstance(
+        error, (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException)
+    ):
         return SinkUnavailable(
             first_line, where=where, remedy="free disk space or memory, or raise `memory_limit`"
         )

@@ -118,6 +118,21 @@ def test_the_log_decodes_with_and_without_checksums(log: Log, events: list[bytes
     assert decode(plain, log.flavor, checksums=False) == ROWS
 
 
+def test_length_facts_no_server_writes(log: Log, events: list[bytes]) -> None:
+    """DECIMAL(0,5), DATETIME(9) and their like would build decoders that cannot work."""
+    index = next(i for i, e in enumerate(events) if e[4] == EventType.TABLE_MAP)
+    event = without_checksum(events[index])
+    facts = bytes([20, 5]) + event[event.index(bytes([20, 5])) + 2 :][:3]  # DECIMAL, ENUM, DATETIME
+    at = event.index(facts)
+    for offset, wrong in ((0, 0), (0, 66), (1, 21), (3, 9), (4, 9)):
+        broken = bytearray(event)
+        broken[at + offset] = wrong
+        plain = [without_checksum(e) for e in events]
+        plain[index] = bytes(broken)
+        with pytest.raises(CorruptEvent, match="length fact"):
+            decode(plain, log.flavor, checksums=False)
+
+
 def test_checksums_find_every_single_wrong_byte(events: list[bytes]) -> None:
     event = max(events, key=len)
     for at in range(HEADER_SIZE, len(event)):
