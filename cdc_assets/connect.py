@@ -6,7 +6,7 @@ that loading a code location needs none of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +18,7 @@ from resources.errors import ConfigError
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import EngineOptions
     from resources.model.source import Source
+    from resources.model.table_id import TableId
     from resources.mysql.connection import MySQLSettings
     from resources.sinks.contract import Sink
 
@@ -25,11 +26,14 @@ _FAMILY = ("mysql", "mariadb", "oceanbase")
 _MYSQL_PORT = 3306
 
 
-def open_source(settings: PipelineSettings) -> Source:
+def open_source(
+    settings: PipelineSettings, known_tables: Callable[[], Iterable[TableId]] = tuple
+) -> Source:
     """Return the pipeline's source; it connects at its first use.
 
     Args:
         settings: With secrets resolved (`settings.resolve(env)`).
+        known_tables: Tables the pipeline has seen, those gone from the server included.
 
     Raises:
         ConfigError: The source's URL cannot be used.
@@ -63,6 +67,7 @@ def open_source(settings: PipelineSettings) -> Source:
         heartbeat_seconds=source.heartbeat,
         # What is decoded of a transaction takes several times its bytes in the log.
         transaction_bytes=settings.pipeline.memory // 4,
+        known_tables=known_tables,
     )
 
 

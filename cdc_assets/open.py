@@ -39,13 +39,14 @@ def open_pipeline(
     from cdc_assets.engine.pipeline import Pipeline
     from resources.stores.change_log import ChangeLog
     from resources.stores.database import StateDatabase
+    from resources.stores.table_states import TableStateStore
 
     resolved = settings.resolve()
     db = StateDatabase(state_url())
     return Pipeline(
         name=settings.name,
         options=engine_options(resolved),
-        source=open_source(resolved),
+        source=open_source(resolved, TableStateStore(db, settings.name).all),
         open_sink=sink_opener(resolved),
         db=db,
         log=ChangeLog(db, settings.name, str(resolved.pipeline.change_log)),

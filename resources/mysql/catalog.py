@@ -17,6 +17,7 @@ from resources.errors import ConfigError
 from resources.model.patterns import selects
 from resources.model.source import Finding
 from resources.model.table import Column, TableId, TableSchema
+from resources.mysql.identifiers import quote_table
 from resources.mysql.types import ColumnFacts, Unsupported, column_from_facts
 
 SYSTEM_SCHEMAS = frozenset(
@@ -112,8 +113,8 @@ def list_tables(connection: Connection[Any], patterns: TablePatterns) -> list[Ta
 def read_schemas(connection: Connection[Any], tables: Sequence[TableId]) -> CatalogRead:
     """Return the schemas of tables as the server has them now; tables that are gone are left out.
 
-    The key is the primary key, else the unique index without NULLs, prefixes and expressions that
-    has the fewest columns (then the first by name: information_schema knows no index order).
+    The key is the primary key, else the first defined unique index without NULLs, prefixes and
+    expressions: the one the server itself logs as the key.
 
     Args:
         connection: Of `connection.connect`.
@@ -127,7 +128,8 @@ def read_schemas(connection: Connection[Any], tables: Sequence[TableId]) -> Cata
         indexes = _unique_indexes(_rows(connection, _UNIQUE, batch))
         for table, facts in _columns(_rows(connection, _COLUMNS, batch)).items():
             if table in comments:
-                _add(result, table, facts, indexes.get(table, {}), comments[table])
+                unique = _as_defined(connection, table, indexes.get(table, {}))
+                _add(result, table, facts, unique, comments[table])
     return result
 
 
@@ -177,6 +179,18 @@ def _unique_indexes(
     return found
 
 
+def _as_defined(
+    connection: Connection[Any], table: TableId, indexes: dict[str, _Index]
+) -> dict[str, _Index]:
+    """Put unique indexes in the order of their definition, which information_schema lacks."""
+    if "PRIMARY" in indexes or len(indexes) < 2:
+        return indexes
+    with connection.cursor() as cursor:
+        cursor.execute(f"SHOW INDEX FROM {quote_table(table)}")
+        order = {row[2]: number for number, row in reversed(list(enumerate(cursor.fetchall())))}
+    return dict(sorted(indexes.items(), key=lambda item: order.get(item[0], len(order))))
+
+
 def _add(
     result: CatalogRead,
     table: TableId,
@@ -203,18 +217,17 @@ def choose_key(nullable: dict[str, bool], indexes: dict[str, _Index]) -> tuple[s
 
     Args:
         nullable: Whether each column allows NULL, by name.
-        indexes: Unique indexes by name: per part the column (None for an expression) and the
-            prefix length (None for the whole column).
+        indexes: Unique indexes by name, in the order they were defined: per part the column
+            (None for an expression) and the prefix length (None for the whole column).
     """
     if primary := indexes.get("PRIMARY"):
         # A unique prefix makes the whole value unique too.
         return tuple(column for column, _ in primary if column is not None)
-    candidates: list[tuple[int, str, tuple[str, ...]]] = []
-    for name, parts in indexes.items():
+    for parts in indexes.values():
         columns = tuple(c for c, prefix in parts if c is not None and prefix is None)
         if len(columns) == len(parts) and not any(nullable[c] for c in columns):
-            candidates.append((len(columns), name, columns))
-    return min(candidates)[2] if candidates else ()
+            return columns
+    return ()
 
 
 def estimate_rows(connection: Connection[Any], table: TableId) -> int:

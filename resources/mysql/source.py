@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pymysql.connections import Connection
@@ -50,6 +50,7 @@ class MySQLSource:
         parallel: Chunks read at a time.
         heartbeat_seconds: How often an idle server says that it is there.
         transaction_bytes: Log bytes after which a transaction is handed on in parts.
+        known_tables: Tables the pipeline has seen, for statements about tables that are gone.
     """
 
     def __init__(
@@ -64,12 +65,14 @@ class MySQLSource:
         parallel: int = 4,
         heartbeat_seconds: float = StreamOptions.heartbeat_seconds,
         transaction_bytes: int = StreamOptions.transaction_bytes,
+        known_tables: Callable[[], Iterable[TableId]] = tuple,
     ) -> None:
         self.settings = settings
         self.pipeline = pipeline
         self._include, self._exclude = tuple(include), tuple(exclude)
         self._zero_dates: ZeroDates = zero_dates
         self._batch_rows = chunk_batch_rows
+        self._known_tables = known_tables
         self._heartbeat, self._transaction_bytes = heartbeat_seconds, transaction_bytes
         self._readers = ConnectionPool(functools.partial(connect, settings), parallel)
         self._control = ConnectionPool(functools.partial(connect, settings), 1)
@@ -238,11 +241,14 @@ class MySQLSource:
             StreamOptions(
                 catalog=self._schema_now,
                 zero_dates=self._zero_dates,
-                tables=self.list_tables,
+                tables=self._tables,
                 heartbeat_seconds=self._heartbeat,
                 transaction_bytes=self._transaction_bytes,
             ),
         )
+
+    def _tables(self) -> set[TableId]:
+        return {*self.list_tables(), *self._known_tables()}
 
     def _schema_now(self, table: TableId) -> TableSchema | None:
         return self.read_schemas([table]).get(table)

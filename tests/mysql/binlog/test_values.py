@@ -158,6 +158,22 @@ def test_a_unique_key_without_nulls_is_the_key(log: Log) -> None:
     assert kinds == ["INSERT", "UPDATE_AFTER", "UPDATE_BEFORE", "UPDATE_AFTER"]
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "UNIQUE z (a, b), UNIQUE y (c)",
+        "UNIQUE y (c), UNIQUE z (a, b)",
+        "UNIQUE n (d), UNIQUE y (c)",
+    ],
+)
+def test_log_and_catalog_choose_the_same_of_several_unique_keys(log: Log, keys: str) -> None:
+    log.run(f"CREATE TABLE t (a INT NOT NULL, b INT NOT NULL, c INT NOT NULL, d INT, {keys})")
+    start = log.position()
+    log.run("INSERT INTO t VALUES (1, 2, 3, 4)")
+    schema, _ = selected(log)
+    assert log.read(start)[-1].batches[0].schema.fingerprint() == schema.fingerprint()
+
+
 def test_a_stale_catalog_names_no_column(log: Log) -> None:
     """The log's own names and types win over a catalog that has moved on."""
     log.run("CREATE TABLE t (a INT PRIMARY KEY, b VARCHAR(5))")
