@@ -44,6 +44,7 @@ test: venv servers
 
 nightly: venv servers
 	$(PY) -m pytest -q -m nightly $(PYTEST_ARGS)
+	CDC_EXAMPLES=100 $(PY) -m pytest -q -s tests/e2e/test_equality.py
 
 demo: venv servers
 	$(PY) -m examples.demo
@@ -54,7 +55,8 @@ lint: venv
 	$(PY) -m mypy
 
 dev: venv
-	@mkdir -p .dagster_home && touch .dagster_home/dagster.yaml
+	@mkdir -p .dagster_home && test -e .dagster_home/dagster.yaml || cp dagster.yaml.sample .dagster_home/dagster.yaml
+	@DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}" $(VENV)/bin/dagster instance migrate
 	DAGSTER_HOME="$${DAGSTER_HOME:-$(CURDIR)/.dagster_home}" $(VENV)/bin/dagster dev
 
 bench: venv servers

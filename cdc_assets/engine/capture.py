@@ -35,6 +35,9 @@ from resources.stores.change_log import SegmentWriter
 from resources.stores.leases import Lease
 from resources.stores.segments import Segment
 
+PURGED = "purged"
+"""Kind of the notices that stand for log nobody had read when the source dropped it."""
+
 
 def ensure_origin(pipeline: Pipeline) -> Position:
     """Fix where the change log begins, once per pipeline, before anything is copied or read.
@@ -152,7 +155,7 @@ def _bridge_purged(
     for table, state in pipeline.tables.all().items():
         if state.status != "new":
             where = f"{report.end} to {end}"
-            writer.note(TableNotice(table, seq, "purged", error.message, where, rewrites=True))
+            writer.note(TableNotice(table, seq, PURGED, error.message, where, rewrites=True))
     last = pipeline.log.segments.last()
     window = last.window if last and last.window else _window_now(pipeline)
     segment = writer.commit(end, window, 0, 0, 0)

@@ -16,7 +16,8 @@ class RateLimit:
     Args:
         rows: Rows per second, None for no limit.
         bytes_: Bytes per second, None for no limit.
-        sleep: For tests.
+        sleep: How to wait.
+        clock: What tells the time, in seconds.
     """
 
     def __init__(
@@ -24,9 +25,11 @@ class RateLimit:
         rows: float | None,
         bytes_: float | None,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = (rows, bytes_)
-        self._free_at = [time.monotonic(), time.monotonic()]
+        self._clock = clock
+        self._free_at = [clock(), clock()]
         self._lock = threading.Lock()
         self._sleep = sleep
 
@@ -35,7 +38,7 @@ class RateLimit:
 
         A quiet second is not saved up: at most one second's worth may come in a burst.
         """
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             pause = 0.0
             for i, (limit, amount) in enumerate(zip(self._limits, (rows, bytes_), strict=True)):

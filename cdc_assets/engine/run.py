@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from cdc_assets.engine.capture import capture_by_policy, ensure_origin
+from cdc_assets.engine.capture import PURGED, capture_by_policy, ensure_origin
 from cdc_assets.engine.copy import copy_table, finish_copy
 from cdc_assets.engine.overlap import capturing
 from cdc_assets.engine.pending import Merging
@@ -63,8 +63,19 @@ def run_sync(pipeline: Pipeline, options: SyncOptions | None = None) -> SyncRepo
             for batch in segments:
                 merging.segments(batch)
         report.capture.lag_bytes = pipeline.source.lag_bytes(report.capture.end)
+    if pipeline.options.on_purged == "resnapshot":
+        _read_purged_again(pipeline, report, options)
     pipeline.release_sink()
     return report
+
+
+def _read_purged_again(pipeline: Pipeline, report: SyncReport, options: SyncOptions) -> None:
+    """Load the tables whose changes were lost with purged log, in this run or a killed one."""
+    for table, state in pipeline.tables.all().items():
+        if state.status == "needs_snapshot" and state.reason.startswith(PURGED):
+            _, outcome = run_snapshot(pipeline, table)
+            report.add(outcome)
+            options.on_table(outcome)
 
 
 def run_tables(pipeline: Pipeline, tables: Iterable[TableId]) -> list[TableReport]:
