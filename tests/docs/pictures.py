@@ -51,6 +51,7 @@ sink:
   path: lake.duckdb
 dirty_data: {{zero_dates: dirty, max_rows: 20}}
 """
+CLICK = "[...document.querySelectorAll('button')].find(b => b.innerText.trim() == 'LABEL').click()"
 PICTURES = {
     # name: page, a word that shows it is there, seconds for what is drawn after it, width, height
     "asset-graph": ('asset-groups?asset-selection=group:"shop"', "order_lines", 5, 1700, 1150),
@@ -62,7 +63,7 @@ PICTURES = {
         1000,
     ),
     "table": ("assets/shop/shop/orders?view=overview", "watermark", 3, 1300, 1250),
-    "table-checks": ("assets/shop/shop/orders?view=checks", "dirty_rows", 3, 1300, 850),
+    "table-checks": ("assets/shop/shop/orders?view=checks", "Passed", 4, 1300, 1150),
     "snapshot": (
         "assets/shop/snapshot?view=partitions&partition=shop.orders",
         "chunks",
@@ -200,7 +201,8 @@ class Browser:
                 break
         else:
             raise SystemExit("chromium did not start")
-        self._socket = connect(found.group(), max_size=None)
+        self._open = contextlib.ExitStack()
+        self._socket = self._open.enter_context(connect(found.group(), max_size=None))
         page = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=page, flatten=True)[
             "sessionId"
@@ -208,7 +210,7 @@ class Browser:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._socket.close()
+        self._open.close()
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
@@ -222,14 +224,20 @@ class Browser:
             mobile=False,
         )
         self._page("Page.navigate", url=url)
+        if "view=checks" in url:
+            self._wait(url, "Execute all")
+            self.evaluate(CLICK.replace("LABEL", "Execute all"))
+            self._wait(url, "Running")
+        self._wait(url, word)
+        time.sleep(seconds)
+        return base64.b64decode(self._page("Page.captureScreenshot", format="png")["data"])
+
+    def _wait(self, url: str, word: str) -> None:
         for _ in range(120):
             time.sleep(0.5)
             if word in str(self.evaluate("document.body.innerText")):
-                break
-        else:
-            print(f"{url}: {word!r} did not appear", file=sys.stderr)
-        time.sleep(seconds)
-        return base64.b64decode(self._page("Page.captureScreenshot", format="png")["data"])
+                return
+        print(f"{url}: {word!r} did not appear", file=sys.stderr)
 
     def evaluate(self, script: str) -> Any:
         """Return what a script says of the page."""
