@@ -125,8 +125,6 @@ class DirtyRowError(CdcError):
         remedy: What would make the row acceptable.
     """
 
-    def __init__(
-        self, message: str, *, field: str = "", where: str = "", remedy: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, field: str = "", where: str = "", remedy: str = "") -> None:
         super().__init__(message, where=where, remedy=remedy)
         self.field = field

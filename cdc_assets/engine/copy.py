@@ -147,7 +147,6 @@ class _Copy:
         if errors:
             raise ConfigError(
                 "; ".join(f.message for f in errors),
-                where=str(self.target.id),
                 remedy="; ".join(f.remedy for f in errors),
             )
 

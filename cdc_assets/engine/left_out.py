@@ -1,13 +1,13 @@
-"""Tables that part of the change log was captured without, after the pipeline file was edited.
+"""Tables that the change log does not fit: captured without them, or lost behind them.
 
-In: the filters that segments were captured with. Out: tables marked for reading again, before
-anything is merged over the missing stretch.
+In: the filters that segments were captured with, the targets' watermarks. Out: tables marked for
+reading again, before anything is merged over the missing stretch.
 """
 
 from __future__ import annotations
 
 from cdc_assets.engine.pipeline import Pipeline
-from cdc_assets.engine.route import route_table
+from cdc_assets.engine.route import route_table, source_of
 from resources.model.change import last_seq, segment_of
 from resources.model.patterns import filter_selects
 from resources.model.table import TableId
@@ -16,6 +16,34 @@ LEFT_OUT = (
     "part of the change log was captured by a version of the pipeline file that did not select "
     "this table: let that run end, then materialize its snapshot partition"
 )
+
+
+AHEAD = (
+    "the target is ahead of the change log, so the state store was lost or restored from a "
+    "backup: materialize its snapshot partition"
+)
+
+
+def mark_ahead(pipeline: Pipeline) -> None:
+    """Look for targets whose watermark lies past the change log's end.
+
+    Called under the capture lease and before capture goes on, when every watermark this state
+    store knows of lies at or below the last segment. Merging into such a target would pass over
+    changes in silence, until the new segments' numbers have caught up with the old ones.
+    """
+    last = pipeline.log.segments.last()
+    end = last_seq(last.number if last else 0)
+    with pipeline.sink() as sink:
+        marks = sink.list_watermarks(pipeline.name)
+    ahead = {source_of(target) for target, mark in marks.items() if mark.seq > end}
+    if not ahead:
+        return
+    pipeline.tables.register(ahead)
+    states = pipeline.tables.all()
+    for table in sorted(ahead):
+        if states[table].status != "needs_snapshot":
+            pipeline.tables.set(table, "needs_snapshot", AHEAD)
+            pipeline.say(f"{table}: {AHEAD}")
 
 
 def was_left_out(pipeline: Pipeline, table: TableId, after: int, upto: int) -> bool:

@@ -146,10 +146,11 @@ def _delete(
     images = [pa.ipc.open_stream(r.image).read_all() for r in rows if r.image]
     if not images:
         return
-    key = list(target.schema.key)
-    keys = pa.concat_tables([i.select(key) for i in images])
+    whole = target.schema.arrow()
+    key = pa.schema([whole.field(name) for name in target.schema.key])
+    keys = pa.concat_tables([i.select(key.names).cast(key) for i in images])
     with pipeline.sink() as sink:
-        none = target.schema.arrow().empty_table()
+        none = whole.empty_table()
         written = sink.merge(target, none, keys, _here(pipeline, sink, target, token))
     report.deleted += written.deleted
     _mark(pipeline, rows, "replayed")

@@ -16,6 +16,11 @@ def route_table(table: TableId) -> TargetId:
     return TargetId(table.database, table.table)
 
 
+def source_of(target: TargetId) -> TableId:
+    """Return the source table of a target: the inverse of `route_table`."""
+    return TableId(target.namespace, target.table)
+
+
 def route_schema(schema: TableSchema, options: EngineOptions) -> TargetTable:
     """Return the target table for one schema version of a source table.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from cdc_assets.engine.capture import PURGED, capture_by_policy, ensure_origin
 from cdc_assets.engine.copy import copy_table, finish_copy
+from cdc_assets.engine.left_out import mark_ahead
 from cdc_assets.engine.overlap import capturing
 from cdc_assets.engine.pending import Merging
 from cdc_assets.engine.pipeline import Pipeline
@@ -55,6 +56,7 @@ def run_sync(pipeline: Pipeline, options: SyncOptions | None = None) -> SyncRepo
     ) as lease:
         report = SyncReport(CaptureReport(ensure_origin(pipeline), ensure_origin(pipeline)))
         report.new_tables = pipeline.tables.register(pipeline.source.list_tables())
+        mark_ahead(pipeline)
         merging = Merging(pipeline, lease.token, report, options.on_table)
         merging.backlog()
         with capturing(

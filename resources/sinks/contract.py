@@ -173,6 +173,10 @@ class Sink(Protocol):
         """Return the watermark, None if nothing was ever finished for it."""
         ...
 
+    def list_watermarks(self, pipeline: str) -> dict[TargetId, Watermark]:
+        """Return every watermark of a pipeline."""
+        ...
+
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:

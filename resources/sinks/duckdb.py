@@ -118,6 +118,10 @@ class DuckDBSink:
         """Return the watermark, None if there is none."""
         return self._catalog.read_watermark(target, pipeline)
 
+    def list_watermarks(self, pipeline: str) -> dict[TargetId, Watermark]:
+        """Return every watermark of a pipeline."""
+        return self._catalog.list_watermarks(pipeline)
+
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:

@@ -151,6 +151,15 @@ class DuckDBCatalog:
         ).fetchall()
         return Watermark(*rows[0]) if rows else None
 
+    def list_watermarks(self, pipeline: str) -> dict[TargetId, Watermark]:
+        """Return every watermark of a pipeline."""
+        rows = self._file.connection.execute(
+            "SELECT namespace, target, seq, consistent_from, token "  # noqa: S608 - quoted name
+            f"FROM {self._file.ledger('watermarks')} WHERE pipeline = ?",
+            [pipeline],
+        ).fetchall()
+        return {TargetId(row[0], row[1]): Watermark(*row[2:]) for row in rows}
+
     def write_watermark(self, target: TargetId, pipeline: str, mark: Watermark) -> None:
         """Set the watermark; call it within a transaction that has read it."""
         self._file.connection.execute(

@@ -129,6 +129,11 @@ class MemorySink:
         """Return the watermark, None if there is none."""
         return self._store.state.watermarks.get((target, pipeline))
 
+    def list_watermarks(self, pipeline: str) -> dict[TargetId, Watermark]:
+        """Return every watermark of a pipeline."""
+        found = self._store.state.watermarks.items()
+        return {target: mark for (target, whose), mark in found if whose == pipeline}
+
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:

@@ -44,9 +44,9 @@ def show_schema(schema: pa.Schema) -> str:
 def misfit(target: TargetId, live: str, wanted: str) -> SchemaMismatch:
     """Return the error of a table whose columns are not the target's, showing both."""
     return SchemaMismatch(
-        f"the table has the columns {live}, its target {wanted}",
+        f"in the sink it has the columns {live}, on the source {wanted}",
         where=str(target),
-        remedy="give the table back its columns, or snapshot it again",
+        remedy="materialize the table's snapshot partition, or give it back its columns by hand",
     )
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, case, select, update
 
 from resources.errors import FencedOut, LeaseHeld, TransientError
 from resources.stores.database import StateDatabase
@@ -79,7 +79,7 @@ class LeaseStore:
                     remedy="let that run end; if it was killed on another machine, wait until the "
                     "lease expires",
                 )
-            token = _draw_token(conn)
+            token = _draw_token(conn, now)
             conn.execute(
                 update(leases)
                 .where(leases.c.name == name)
@@ -143,7 +143,7 @@ class LeaseStore:
     def next_token(self) -> int:
         """Return a token greater than every one drawn before, those of leases included."""
         with self._db.begin() as conn:
-            return _draw_token(conn)
+            return _draw_token(conn, self._db.now_us(conn))
 
     @contextmanager
     def held(self, name: str, holder: str, ttl_seconds: float = 60) -> Iterator[Lease]:
@@ -197,8 +197,13 @@ class LeaseStore:
             _log.warning("the lease %r was not released and will expire: %s", lease.name, error)
 
 
-def _draw_token(conn: Connection) -> int:
-    conn.execute(update(tokens).where(tokens.c.id == 1).values(last=tokens.c.last + 1))
+def _draw_token(conn: Connection, now: int) -> int:
+    """Draw a token greater than every one before, those of a lost state database included.
+
+    Targets remember tokens: a counter begun anew would be fenced out of them for ever.
+    """
+    following = case((tokens.c.last >= now, tokens.c.last + 1), else_=now)
+    conn.execute(update(tokens).where(tokens.c.id == 1).values(last=following))
     return int(conn.execute(select(tokens.c.last).where(tokens.c.id == 1)).scalar_one())
 
 

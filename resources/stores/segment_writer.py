@@ -162,6 +162,8 @@ class SegmentWriter:
             FencedOut: The lease was taken over; the file is removed.
             ContinuityBroken: The log was continued by somebody else; the file is removed.
         """
+        for row in dirty:  # so that the table is looked at, and its limit judged
+            self._tables.setdefault(row.table, _TableBuffer())
         if not self.rows and not self._notices and not dirty:
             return self._store.extend_empty(end, self._lease, self._run_id, self._capture_filter)
         for buffer in self._tables.values():

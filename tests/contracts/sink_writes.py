@@ -77,7 +77,7 @@ class SinkWrites(SinkCase):
         wider = TableSchema(SCHEMA.table, (*SCHEMA.columns, Column("n", pa.int8())), ("id",))
         target = TargetTable(TARGET.id, wider)
         rows = rows_of({1: "one"}).append_column("n", pa.array([1], pa.int8()))
-        with pytest.raises(SchemaMismatch, match=r"has the columns .*name.* its target .*n "):
+        with pytest.raises(SchemaMismatch, match=r"has the columns .*name.* on the source .*n "):
             sink.merge(target, rows, keys_of(), fence(None, 1))
         with pytest.raises(SchemaMismatch, match="rows of shape"):
             sink.merge(TARGET, rows, keys_of(), fence(None, 1))

@@ -192,8 +192,8 @@ def test_a_table_altered_by_hand_stops_alone_and_says_how(mysql: Any, setup: chi
     report = run_sync(pipeline)
     stopped = report.tables[TableId(setup.database, "t")]
     assert stopped.outcome == "stopped"
-    assert "(id INTEGER), its target (id INTEGER, n INTEGER)" in stopped.reason
-    assert "snapshot it again" in stopped.reason
+    assert "(id INTEGER), on the source (id INTEGER, n INTEGER)" in stopped.reason
+    assert "materialize the table's snapshot partition" in stopped.reason
     assert report.tables[TableId(setup.database, "other")].outcome == "applied"
     run_snapshot(pipeline, TableId(setup.database, "t"))
     pipeline.close()

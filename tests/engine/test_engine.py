@@ -373,3 +373,43 @@ def test_dirty_rows_that_cannot_be_stored_fail_the_run_and_write_nothing(
     run_sync(world.pipeline())
     assert world.rows("t0") == {2: "ok"}
     assert world.pipeline().dirty.count_open() == 1
+
+
+@pytest.mark.parametrize("backup", [False, True])
+def test_a_lost_state_store_is_noticed_and_mended_by_snapshots(
+    tmp_path: Path, backup: bool
+) -> None:
+    world = World(tmp_path)
+    one, two = world.source.create("t0"), world.source.create("t1")
+    for table in (one, two):
+        run_snapshot(world.pipeline(), table)
+    world.db.close()
+    saved = (world.path / "state.db").read_bytes()
+    world.db = StateDatabase(f"sqlite:///{world.path}/state.db")
+    for key in range(5):
+        world.source.commit((one, key, (key, "x")), (two, key, (key, "x")))
+        run_sync(world.pipeline())
+    world.db.close()
+    for file in world.path.glob("state.db*"):
+        file.unlink()
+    if backup:
+        (world.path / "state.db").write_bytes(saved)
+    world.db = StateDatabase(f"sqlite:///{world.path}/state.db")
+    world.source.commit((one, 0, (0, "after")), (two, 9, (9, "after")))
+    report = run_sync(world.pipeline())
+    for table in (one, two):
+        assert world.pipeline().tables.all()[table].status == "needs_snapshot"
+        assert table not in report.tables or report.tables[table].outcome == "needs_snapshot"
+        run_snapshot(world.pipeline(), table)
+    world.source.commit((one, 1, None), (two, 1, None))
+    run_sync(world.pipeline())
+    for table in ("t0", "t1"):
+        assert world.rows(table) == world.expected(table)
+
+
+def test_rows_refused_in_capture_count_in_the_same_sync(tmp_path: Path) -> None:
+    world = World(tmp_path, max_dirty=1)
+    table = world.source.create("t0")
+    run_snapshot(world.pipeline(), table)
+    world.source.commit((table, 1, (1, POISON)), (table, 2, (2, POISON)))
+    assert run_sync(world.pipeline()).tables[table].outcome == "stopped"

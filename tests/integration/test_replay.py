@@ -108,3 +108,29 @@ def test_polled_rows_come_back_by_their_id(postgres: Any, postgres_db: str, tmp_
     rows = oracle.duckdb_rows(f"{tmp_path}/lake.duckdb", "public", "t")
     assert sorted(rows) == [(i, dt.date(2020, 1, i)) for i in (1, 2, 3)]
     pipeline.close()
+
+
+def test_rows_that_are_gone_are_deleted_in_the_target(
+    mysql: Any, mysql_db: str, tmp_path: Path
+) -> None:
+    settings = MySQLSettings(
+        host=mysql.host, port=mysql.port, user=CDC_USER, password=CDC_PASSWORD, tls="off"
+    )
+    source = MySQLSource(settings, pipeline="p", include=[f"{mysql_db}.*"], zero_dates="dirty")
+    pipeline = _pipeline(tmp_path, source)
+    with mysql.connect().cursor() as cursor:
+        cursor.execute("SET SESSION sql_mode = ''")
+        cursor.execute(f"USE {mysql_db}")
+        cursor.execute("CREATE TABLE t (a INT UNSIGNED, b VARCHAR(9), d DATE, PRIMARY KEY (b, a))")
+        cursor.execute("INSERT INTO t VALUES (1,'x','2020-01-01'), (2,'x','0000-00-00')")
+        run_snapshot(pipeline, TableId(mysql_db, "t"))
+        cursor.execute("UPDATE t SET d = '0000-00-00' WHERE a = 1")
+        cursor.execute("INSERT INTO t VALUES (3, 'y', '0000-00-00'), (4, 'y', '2020-01-04')")
+        assert run_sync(pipeline).capture.dirty == 2
+        cursor.execute("SET SESSION sql_log_bin = 0")
+        cursor.execute("DELETE FROM t WHERE a < 4")
+    (report,) = replay_dirty(pipeline)
+    assert (report.deleted, pipeline.dirty.count_open()) == (3, 0)
+    rows = oracle.duckdb_rows(f"{tmp_path}/lake.duckdb", mysql_db, "t")
+    assert rows == [(4, "y", dt.date(2020, 1, 4))]
+    pipeline.close()

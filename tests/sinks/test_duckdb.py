@@ -175,7 +175,7 @@ def test_hand_altered_table_is_shown_and_a_load_mends_it(loaded: DuckDBSink, pat
     with pytest.raises(SchemaMismatch) as caught:
         STEPS["merge"].work(loaded)
     assert "(id BIGINT, name VARCHAR, note VARCHAR)" in str(caught.value)
-    assert "its target (id BIGINT, name VARCHAR)" in str(caught.value)
+    assert "on the source (id BIGINT, name VARCHAR)" in str(caught.value)
     assert [f.code for f in loaded.check_table(TARGET)] == ["schema_mismatch"]
     load(loaded, TARGET, "mend", [rows_of({1: "one"})], fence(10, 20))
     assert loaded.check_table(TARGET) == []
