@@ -100,7 +100,7 @@ def _environment(home: Path, db: Server) -> dict[str, str]:
     (home / "pipelines" / "shop.yaml").write_text(PIPELINE.format(port=db.port))
     (home / "dagster").mkdir()
     sample = (ROOT / "dagster.yaml.sample").read_text()
-    (home / "dagster" / "dagster.yaml").write_text(sample + "\nnux: {enabled: false}\n")
+    (home / "dagster" / "dagster.yaml").write_text(sample)
     return {
         **os.environ,
         "CDC_PIPELINES": str(home / "pipelines"),

@@ -6,9 +6,6 @@ at named points; the last sync must leave every table equal to the scripted sour
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,123 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cdc_assets.engine.pipeline import EngineOptions, Pipeline
-from cdc_assets.engine.replay import replay_dirty
+from cdc_assets.engine import pending
 from cdc_assets.engine.run import run_snapshot, run_sync, run_tables
-from resources.errors import LeaseHeld, PositionPurged, TransientError
+from resources.errors import LeaseHeld, PositionPurged, SinkUnavailable
 from resources.failpoints import FailpointReached
 from resources.sinks.contract import TargetId
 from resources.sinks.memory import MemorySink
-from resources.stores.change_log import ChangeLog
 from resources.stores.database import StateDatabase
-from resources.stores.dirty_rows import DirtyRowStore
 from tests.armed import armed
-from tests.scripted import POISON, Event, ScriptedSource
-
-_names = (f"world{i}" for i in itertools.count())
-
-
-def _filter(*include: str) -> str:
-    return json.dumps({"include": list(include), "exclude": []})
-
-
-class World:
-    """A scripted source, a state database, a change log and a memory sink that outlive runs."""
-
-    def __init__(self, path: Path, **options: Any) -> None:
-        self.source = ScriptedSource()
-        self.sink_name = next(_names)
-        self.path = path / self.sink_name
-        self.db = StateDatabase(f"sqlite:///{self.path}/state.db")
-        defaults: dict[str, Any] = {
-            "chunk_rows": 3,
-            "parallel": 2,
-            "segment_rows": 5,
-            "apply_rows": 4,
-            "wait_for_capture": 5.0,
-        }
-        self.options = EngineOptions(_filter("db.*"), **{**defaults, **options})
-        self.runs = itertools.count()
-        self.reject: Any = None
-
-    def pipeline(self) -> Pipeline:
-        log = ChangeLog(self.db, "p", str(self.path / "log"))
-        return Pipeline(
-            "p", self.options, self.source, self._sink, self.db, log, f"run{next(self.runs)}"
-        )
-
-    def _sink(self) -> MemorySink:
-        return MemorySink(self.sink_name, reject=self.reject)
-
-    def rows(self, table: str) -> dict[int, str | None]:
-        found = self._sink().read_table(TargetId("db", table)).to_pylist()
-        assert len({r["id"] for r in found}) == len(found)
-        return {r["id"]: r["v"] for r in found}
-
-    def expected(self, table: str) -> dict[int, str | None]:
-        rows = self.source.tables[self.source.create(table)]
-        return {k: r[1] for k, r in rows.items()}
-
-
-KILLS = [
-    "capture.before_commit",
-    "capture.after_commit",
-    "apply.before_merge",
-    "apply.after_commit",
-    "copy.before_chunk",
-    "copy.after_chunk",
-    "copy.before_copied",
-    "copy.before_finish",
-    "copy.after_finish",
-    "segment.after_rename",
-    "sink.before_commit",
-]
-change = st.tuples(
-    st.integers(0, 1), st.integers(0, 8), st.integers(0, 8) | st.none(), st.text("abc", max_size=2)
-)
-transaction = st.lists(change, min_size=1, max_size=4)
-step = st.one_of(
-    st.tuples(st.just("commit"), transaction),
-    st.tuples(st.just("sync"), st.sampled_from(KILLS) | st.none()),
-    st.tuples(
-        st.just("snapshot"),
-        st.tuples(
-            st.integers(0, 1), st.sampled_from(KILLS) | st.none(), st.lists(transaction, max_size=4)
-        ),
-    ),
-    st.tuples(st.just("hours"), st.integers(-1, 30)),
-)
-
-
-def _commit(world: World, changes: list[tuple[int, int, int | None, str]]) -> None:
-    source = world.source
-    for table, key, new, text in changes:
-        name = source.create(f"t{table}")
-        source.commit((name, key, None if new is None else (new, text)))
-
-
-def _crashing(kill: str | None, run: Any) -> None:
-    """Run with a crash armed at a named point; the run may or may not get there."""
-    if kill is None:
-        run()
-        return
-    with armed(f"{kill}:raise"), contextlib.suppress(FailpointReached):
-        run()
-
-
-def _snapshot(world: World, table: str, meanwhile: list[Any]) -> None:
-    pending = iter(meanwhile)
-
-    def disturb() -> None:
-        changes = next(pending, None)
-        if changes:
-            _commit(world, changes)
-
-    world.source.on_read = disturb
-    try:
-        run_snapshot(world.pipeline(), world.source.create(table))
-    finally:
-        world.source.on_read = lambda: None
+from tests.engine.world import World, capture_filter, commit, crashing, snapshot, step
+from tests.scripted import Event
 
 
 @settings(
@@ -148,16 +38,16 @@ def test_any_history_with_crashes_ends_equal(tmp_path: Path, steps: list[Any]) -
     world.source.create("t1")
     for kind, detail in steps:
         if kind == "commit":
-            _commit(world, detail)
+            commit(world, detail)
         elif kind == "hours":
             world.source.clock_us += detail * 3_600_000_000
         elif kind == "sync":
-            _crashing(detail, lambda: run_sync(world.pipeline()))
+            crashing(detail, lambda: run_sync(world.pipeline()))
         else:
             table, kill, meanwhile = detail
-            _crashing(kill, lambda t=table, m=meanwhile: _snapshot(world, f"t{t}", m))
+            crashing(kill, lambda t=table, m=meanwhile: snapshot(world, f"t{t}", m))
     for table in ("t0", "t1"):
-        _snapshot(world, table, [])
+        snapshot(world, table, [])
     run_sync(world.pipeline())
     for table in ("t0", "t1"):
         assert world.rows(table) == world.expected(table)
@@ -223,57 +113,6 @@ def test_two_runs_never_capture_at_once(tmp_path: Path) -> None:
     run_sync(world.pipeline())
 
 
-def test_refused_rows_are_set_aside_and_replayed_without_overwriting(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    table = world.source.create("t0")
-    run_snapshot(world.pipeline(), table)
-    world.reject = lambda column, value: column == "v" and value == "bad"
-    world.source.commit((table, 1, (1, "bad")), (table, 2, (2, "bad")), (table, 3, (3, "good")))
-    report = run_sync(world.pipeline())
-    assert report.tables[table].dirty == 2
-    assert world.rows("t0") == {3: "good"}
-    world.source.commit((table, 2, (2, "newer")))
-    run_sync(world.pipeline())
-    assert [r.key for r in world.pipeline().dirty.open_rows()] == ['{"id":1}']
-    world.reject = None
-    replay_dirty(world.pipeline())
-    assert world.rows("t0") == world.expected("t0") == {1: "bad", 2: "newer", 3: "good"}
-    assert world.pipeline().dirty.count_open() == 0
-
-
-def test_undecodable_rows_are_read_again_by_key(tmp_path: Path) -> None:
-    world = World(tmp_path)
-    table = world.source.create("t0")
-    world.source.commit((table, 1, (1, POISON)), (table, 2, (2, "x")))
-    run_snapshot(world.pipeline(), table)
-    world.source.commit((table, 3, (3, POISON)), (table, 4, (4, POISON)))
-    run_sync(world.pipeline())
-    assert world.rows("t0") == {2: "x"}
-    assert world.pipeline().dirty.count_open() == 3
-    world.source.tables[table].pop(4)
-    world.source.poison = False
-    replay_dirty(world.pipeline())
-    assert world.rows("t0") == {1: POISON, 2: "x", 3: POISON}
-    assert world.pipeline().dirty.count_open() == 0
-
-
-def test_the_dirty_limit_stops_the_table_and_only_it(tmp_path: Path) -> None:
-    world = World(tmp_path, max_dirty=1)
-    one, two = world.source.create("t0"), world.source.create("t1")
-    for table in (one, two):
-        run_snapshot(world.pipeline(), table)
-    world.reject = lambda column, value: value == "bad"
-    world.source.commit((one, 1, (1, "bad")), (one, 2, (2, "bad")), (two, 1, (1, "ok")))
-    report = run_sync(world.pipeline())
-    assert report.tables[one].outcome == "stopped"
-    assert "2 dirty rows" in report.tables[one].reason
-    assert world.rows("t1") == {1: "ok"}
-    world.reject = None
-    replay_dirty(world.pipeline(), one)
-    run_sync(world.pipeline())
-    assert world.rows("t0") == {1: "bad", 2: "bad"}
-
-
 def test_single_tables_are_merged_from_the_log_with_the_source_away(tmp_path: Path) -> None:
     world = World(tmp_path)
     table = world.source.create("t0")
@@ -337,12 +176,12 @@ def test_a_table_that_an_edited_file_left_out_for_a_while_is_read_again(tmp_path
     one, two = world.source.create("t0"), world.source.create("t1")
     for table in (one, two):
         run_snapshot(world.pipeline(), table)
-    world.options = replace(world.options, capture_filter=_filter("db.t0"))
+    world.options = replace(world.options, capture_filter=capture_filter("db.t0"))
     hidden = world.source.tables.pop(two)
     world.source.commit((one, 1, (1, "a")))
     run_sync(world.pipeline())
     world.source.tables[two] = {**hidden, 7: (7, "unseen")}
-    world.options = replace(world.options, capture_filter=_filter("db.*"))
+    world.options = replace(world.options, capture_filter=capture_filter("db.*"))
     run_sync(world.pipeline())
     states = world.pipeline().tables.all()
     assert (states[one].status, states[two].status) == ("live", "needs_snapshot")
@@ -351,28 +190,6 @@ def test_a_table_that_an_edited_file_left_out_for_a_while_is_read_again(tmp_path
     world.source.commit((two, 8, (8, "x")))
     run_sync(world.pipeline())
     assert world.rows("t1") == world.expected("t1") == {7: "unseen", 8: "x"}
-
-
-def test_dirty_rows_that_cannot_be_stored_fail_the_run_and_write_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(tmp_path)
-    table = world.source.create("t0")
-    run_snapshot(world.pipeline(), table)
-    world.reject = lambda column, value: value == "bad"
-    world.source.commit((table, 1, (1, "bad")), (table, 2, (2, "ok")))
-
-    def broken(*_args: object) -> int:
-        raise TransientError("the state database is read-only")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(DirtyRowStore, "add", broken)
-        with pytest.raises(TransientError):
-            run_sync(world.pipeline())
-    assert world.rows("t0") == {}
-    run_sync(world.pipeline())
-    assert world.rows("t0") == {2: "ok"}
-    assert world.pipeline().dirty.count_open() == 1
 
 
 @pytest.mark.parametrize("backup", [False, True])
@@ -407,9 +224,27 @@ def test_a_lost_state_store_is_noticed_and_mended_by_snapshots(
         assert world.rows(table) == world.expected(table)
 
 
-def test_rows_refused_in_capture_count_in_the_same_sync(tmp_path: Path) -> None:
-    world = World(tmp_path, max_dirty=1)
+def test_a_sink_that_is_away_for_a_while_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
     table = world.source.create("t0")
     run_snapshot(world.pipeline(), table)
-    world.source.commit((table, 1, (1, POISON)), (table, 2, (2, POISON)))
-    assert run_sync(world.pipeline()).tables[table].outcome == "stopped"
+    world.source.commit((table, 1, (1, "a")))
+    monkeypatch.setattr(pending, "SINK_RETRIES", (0.01, 0.01))
+    merge, failures = MemorySink.merge, iter([True, True, False])
+
+    def sometimes(*arguments: Any) -> Any:
+        if next(failures, True):
+            raise SinkUnavailable("the sink is away")
+        return merge(*arguments)
+
+    monkeypatch.setattr(MemorySink, "merge", sometimes)
+    assert run_sync(world.pipeline()).tables[table].outcome == "applied"
+    assert world.rows("t0") == {1: "a"}
+    world.source.commit((table, 2, (2, "b")))
+    with pytest.raises(SinkUnavailable):
+        run_sync(world.pipeline())
+    monkeypatch.undo()
+    run_sync(world.pipeline())
+    assert world.rows("t0") == {1: "a", 2: "b"}
