@@ -170,6 +170,7 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
         segment_rows=pipeline.segment_rows,
         segment_bytes=pipeline.segment_bytes,
         apply_rows=pipeline.apply_rows,
+        apply_bytes=pipeline.memory,
         chunk_rows=snapshot.chunk_rows,
         parallel=snapshot.parallel,
         append=pipeline.append,

@@ -6,8 +6,9 @@ per `report_interval` and once at the end, so that a long run does not drown the
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from cdc_assets import checks, naming
-from cdc_assets.metadata import cut, table_metadata, window_metadata
+from cdc_assets.metadata import state_metadata, table_metadata, window_metadata
 from resources.errors import SinkUnavailable
 from resources.model.table_id import TableId
 
@@ -59,15 +60,17 @@ class RunEvents:
         self.pipeline = pipeline
         self.interval = interval
         self.touched_windows: set[str] = set()
-        self.stopped: list[TableReport] = []
-        self._before: Mapping[TableId, TableState] = pipeline.tables.all()
+        self.stopped: list[TableState] = []
+        self.states: Mapping[TableId, TableState] = pipeline.tables.all()
+        self._before = self.states
         self._began = time.monotonic()
         self._reported: dict[str, float] = {}
         self._tables: dict[TableId, TableReport] = {}
         self._table_windows: dict[str, set[str]] = {}
         self._windows: dict[str, _Window] = {}
         last = pipeline.log.segments.last()
-        self._segment = last.number if last else 0
+        self._segment = self._checked = last.number if last else 0
+        self._owed_checks: list[TableId] = []
         self._target = _Target(context)
 
     def add(self, report: TableReport) -> None:
@@ -94,6 +97,8 @@ class RunEvents:
             if changes_due and self._windows:
                 self._report_changes({}, now)
             self._report_tables(due, now, {})
+        if everything:
+            self._tell_states()
 
     def finish(self, changes: Mapping[str, Any] | None = None) -> None:
         """Report all that is left.
@@ -106,13 +111,21 @@ class RunEvents:
         tables = list(self._tables)
         counts = self._row_counts(tables)
         self._note(tables)
+        self.states = self.pipeline.tables.all()
         self._report_tables(tables, now, counts)
+        self._tell_states()
         if changes is not None:
-            self._report_changes(changes, now)
+            self._report_changes(changes | state_metadata(self.states), now)
 
     def results(self) -> Iterator[dg.MaterializeResult[None]]:
-        """Yield what a run of chosen partitions owes for the assets chosen."""
-        return self._target.results()
+        """Yield what a run of chosen partitions owes for the assets chosen.
+
+        Their checks follow: a verdict counts only for a materialization that was there before.
+        """
+        yield from self._target.results()
+        self._check_tables(self._owed_checks)
+        if self._target.owes(naming.changes_key(self.settings.name)):
+            self._check_log()
 
     def _is_due(self, name: str, now: float) -> bool:
         return now - self._reported.get(name, self._began) >= self.interval
@@ -138,6 +151,8 @@ class RunEvents:
             self._target.materialize(key, name, found | dict(extra))
         if extra and not self._windows:
             self._target.observe(key, {"rows": 0, **extra})
+        if self._windows and not self._target.owes(key):
+            self._check_log()
         self._windows.clear()
         self._reported[""] = now
 
@@ -151,20 +166,46 @@ class RunEvents:
             if report.changes or report.upserted or report.deleted or report.dirty:
                 touched.append(table)
                 self._report_table(report, counts.get(table))
-            if report.outcome == "needs_snapshot" and self._is_news(report):
-                self._target.observe(
-                    naming.table_key(self.settings.name, table),
-                    {"outcome": report.outcome, "reason": cut(report.reason, 1000)},
-                )
-        if touched:
-            checks.report_dirty_rows(self.context.instance, self.settings, self.pipeline, touched)
+        key = functools.partial(naming.table_key, self.settings.name)
+        self._owed_checks += [t for t in touched if self._target.owes(key(t))]
+        self._check_tables([t for t in touched if not self._target.owes(key(t))])
+
+    def _tell_states(self) -> None:
+        """Show on its own page that a table no longer follows the log: it has no changes to show.
+
+        Once per change of state, whoever made it.
+        """
+        states = self.states = self.pipeline.tables.all()
+        self.stopped = [
+            s for t, s in states.items() if s.status == "stopped" and self._was(t) != "stopped"
+        ]
+        news = checks.untold(self.context.instance, self.settings, states)
+        for state in news:
+            key = naming.table_key(self.settings.name, state.table)
+            self._target.observe(key, checks.state_shown(state))
+        self._check_tables([state.table for state in news])
+
+    def _was(self, table: TableId) -> str:
+        before = self._before.get(table)
+        return before.status if before else ""
+
+    def _check_tables(self, tables: Sequence[TableId]) -> None:
+        checks.report_dirty_rows(
+            self.context.instance, self.settings, self.pipeline, tables, self.states
+        )
+
+    def _check_log(self) -> None:
+        checks.report_continuity(
+            self.context.instance, self.settings, self.pipeline, after=self._checked
+        )
+        self._checked = self._segment
 
     def _report_table(self, report: TableReport, rows: int | None) -> None:
         found = table_metadata(report)
         if rows is not None:
             found["dagster/row_count"] = rows
         if report.dirty:
-            found["dirty rows"] = checks.dirty_metadata(self.pipeline, report.table)
+            found |= checks.dirty_metadata(self.pipeline, report.table)
         windows = self._table_windows.pop(str(report.table), set()) | report.windows
         if not windows:
             us = report.commit_ts_us or int(datetime.now(UTC).timestamp() * 1e6)
@@ -176,17 +217,11 @@ class RunEvents:
             )
 
     def _note(self, tables: Iterable[TableId]) -> None:
-        """Log what a person should read, and remember tables that stopped in this run."""
+        """Log what a person should read."""
         for table in tables:
             report = self._tables[table]
             if report.outcome in ("stopped", "needs_snapshot", "behind"):
                 self.context.log.warning(f"{table}: {report.outcome}: {report.reason}")
-            if report.outcome == "stopped" and self._is_news(report):
-                self.stopped.append(report)
-
-    def _is_news(self, report: TableReport) -> bool:
-        before = self._before.get(report.table)
-        return before is None or before.status != report.outcome
 
     def _row_counts(self, tables: Iterable[TableId]) -> dict[TableId, int]:
         touched = [t for t in tables if self._tables[t].outcome == "applied"]
@@ -222,6 +257,10 @@ class _Target:
         self._context.log_event(
             dg.AssetMaterialization(asset, partition=partition, metadata=metadata)
         )
+
+    def owes(self, key: list[str]) -> bool:
+        """Return whether the run ends with a result for an asset."""
+        return dg.AssetKey(key) in self._owed
 
     def observe(self, key: list[str], metadata: Mapping[str, Any]) -> None:
         """Log an observation."""

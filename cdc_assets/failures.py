@@ -15,6 +15,7 @@ from resources.errors import CdcError, TransientError
 
 if TYPE_CHECKING:
     from cdc_assets.engine.report import TableReport
+    from resources.stores.table_states import TableState
 
 RETRIES = 2
 """Further attempts of one run after a transient error; sensors and `run_retries` do the rest."""
@@ -57,7 +58,7 @@ def failures(attempt: int | None = None) -> Iterator[None]:
         raise failure_of(error) from error
 
 
-def stopped_failure(stopped: Iterable[TableReport]) -> dg.Failure:
+def stopped_failure(stopped: Iterable[TableReport | TableState]) -> dg.Failure:
     """Return the failure of a run in which tables stopped; everything else of it was done."""
     reports = list(stopped)
     lines = [f"{report.table}: {report.reason}" for report in reports]

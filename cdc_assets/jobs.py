@@ -78,7 +78,7 @@ def _asset_job(
 ) -> UnresolvedAssetJobDefinition:
     what = {
         "sync": "Read the source's log up to now and merge every table it touches.",
-        "snapshot": "Load every table that was not loaded yet, or one chosen partition.",
+        "snapshot": "Load every table that is new or needs a snapshot, or one chosen partition.",
     }
     return dg.define_asset_job(
         naming.job_name(settings.name, job),
@@ -142,7 +142,7 @@ def _compact_job(settings: PipelineSettings) -> dg.JobDefinition:
             opened(settings, context.run_id, context.log.info) as pipeline,
         ):
             compact_log(settings, pipeline, time.time())
-            checks.report_continuity(context.instance, settings, pipeline)
+            checks.report_continuity(context.instance, settings, pipeline, full=True)
 
     @dg.job(
         name=naming.job_name(settings.name, "compact"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Metadata = dict[str, Any]
 GTID_CHARACTERS = 200
 COMMENT_CHARACTERS = 200
+REASON_CHARACTERS = 1000
 TABLE_LINES = 50
 
 
@@ -137,17 +138,16 @@ def copy_metadata(report: CopyReport) -> Metadata:
         "chunks read by this run": report.chunks_copied,
         "rows set aside": report.dirty,
         "resumed": report.resumed,
-        "load": report.load_id,
+        "snapshot load id": report.load_id,
         "target": str(report.target),
-        "consistent from": f"segment {segment_of(report.consistent_from)}",
         "duration (s)": round(report.seconds, 3),
     }
     if report.seconds > 0 and not report.resumed:
         found["throughput (rows/s)"] = round(report.rows / report.seconds, 1)
     if report.low is not None:
-        found |= _position("low", report.low)
+        found |= _position("before the first chunk", report.low)
     if report.high is not None:
-        found |= _position("high", report.high)
+        found["consistent from"] = position_shown(report.high)
     if report.schema is not None:
         found["dagster/column_schema"] = column_schema(report.schema)
     return found
@@ -178,7 +178,9 @@ def shortened(gtid_set: str) -> str:
 
 
 def _column(column: Column, is_key: bool) -> dg.TableColumn:
-    words = [str(column.type)]
+    words = [f"Arrow {column.type}"]
+    if column.source_type:
+        words.append(f"source {cut(column.source_type)}")
     if column.generated:
         words.append("generated")
     if column.comment:
@@ -186,11 +188,18 @@ def _column(column: Column, is_key: bool) -> dg.TableColumn:
     return dg.TableColumn(
         name=column.name,
         type=cut(column.source_type or str(column.type)),
-        description=", ".join(words),
+        description=" · ".join(words),
         constraints=dg.TableColumnConstraints(
             nullable=column.nullable, other=["key"] if is_key else []
         ),
     )
+
+
+def position_shown(position: Position) -> str:
+    """Return a position as one line: `file:offset`, and the GTID set where there is one."""
+    if isinstance(position, BinlogPosition) and position.gtid_set:
+        return f"{position} (GTID set {shortened(position.gtid_set)})"
+    return str(position)
 
 
 def _kinds(kinds: Mapping[str, int]) -> Metadata:

@@ -1,6 +1,6 @@
 """Open dirty rows as a small table and a plot.
 
-In: counts per table, stage, error class and column. Out: markdown. pandas and matplotlib are
+In: counts per table, stage, error class and column. Out: metadata. pandas and matplotlib are
 imported here and only when there is something to show; without matplotlib there is no plot.
 """
 
@@ -11,7 +11,9 @@ import importlib.util
 import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
 
 from cdc_assets.metadata import cut
 
@@ -23,21 +25,23 @@ if TYPE_CHECKING:
 LINES = 50
 
 
-def dirty_markdown(stats: Sequence[DirtyStats]) -> str:
-    """Return open dirty rows per table and error class, most first, with a plot below.
+def dirty_metadata(stats: Sequence[DirtyStats]) -> dict[str, dg.MetadataValue[Any]]:
+    """Return open dirty rows per table, stage and error class, most first, and a plot of them.
 
     Args:
         stats: Of one table or of all.
 
     Returns:
-        Markdown; a sentence if no row is open.
+        `dirty rows` and `dirty rows plot`; nothing if no row is open.
     """
     open_stats = [s for s in stats if s.open]
     if not open_stats:
-        return "No dirty row is open."
+        return {}
     frame = dirty_frame(open_stats)
-    plot = dirty_plot(frame)
-    return markdown_table(frame) + (f"\n\n![dirty rows]({plot})" if plot else "")
+    found: dict[str, dg.MetadataValue[Any]] = {"dirty rows": table_value(frame)}
+    if plot := dirty_plot(frame):
+        found["dirty rows plot"] = dg.MetadataValue.md(f"![dirty rows]({plot})")
+    return found
 
 
 def dirty_frame(stats: Sequence[DirtyStats]) -> pd.DataFrame:
@@ -58,17 +62,14 @@ def dirty_frame(stats: Sequence[DirtyStats]) -> pd.DataFrame:
     return frame.sort_values(["open", "table"], ascending=[False, True], ignore_index=True)
 
 
-def markdown_table(frame: pd.DataFrame) -> str:
-    """Return a frame's first lines as a markdown table."""
-    names = [str(name) for name in frame.columns]
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += [
-        "| " + " | ".join(cut(str(cell)) for cell in row) + " |"
-        for row in frame.head(LINES).itertuples(index=False)
+def table_value(frame: pd.DataFrame) -> dg.MetadataValue[Any]:
+    """Return a frame's first lines as a table of the UI."""
+    records = [
+        dg.TableRecord({k: v if isinstance(v, int) else cut(str(v)) for k, v in line.items()})
+        for line in frame.head(LINES).astype(object).to_dict("records")
     ]
-    if len(frame) > LINES:
-        lines.append(f"\n… {len(frame) - LINES} more lines")
-    return "\n".join(lines)
+    columns = [dg.TableColumn(str(name), _column_type(frame[name])) for name in frame.columns]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
 
 def dirty_plot(frame: pd.DataFrame) -> str:
@@ -97,3 +98,7 @@ def dirty_plot(frame: pd.DataFrame) -> str:
 
 def _minute(us: int) -> str:
     return datetime.fromtimestamp(us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _column_type(column: pd.Series[Any]) -> str:
+    return "int" if column.dtype.kind == "i" else "string"

@@ -1,13 +1,13 @@
 """The snapshot asset of a pipeline: one dynamic partition per source table.
 
 In: settings. Out: an assets definition. A run of chosen partitions loads those tables; a run
-without any loads every table that was not loaded yet.
+without any loads every table that is new or needs a snapshot.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -16,7 +16,7 @@ from cdc_assets import checks, inventory, naming
 from cdc_assets.failures import failure_of, failures
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.specs import snapshot_spec, table_partitions
-from resources.errors import CdcError, TransientError
+from resources.errors import CdcError, ConfigError, TransientError
 from resources.model.table_id import TableId
 
 if TYPE_CHECKING:
@@ -36,20 +36,21 @@ def build_snapshot(settings: PipelineSettings) -> dg.AssetsDefinition:
     )
     def snapshot(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         from cdc_assets.open import opened
-        from cdc_assets.preflight import require_ready
+        from cdc_assets.preflight import require_ready, unfit_tables
 
         with (
             failures(context.retry_number),
             opened(settings, context.run.run_id, context.log.info) as pipeline,
         ):
-            require_ready(pipeline)
+            findings = pipeline.source.check()
+            require_ready(pipeline, findings)
             if context.has_partition_key:
                 keys = context.partition_keys
                 tables = sorted(naming.table_of_partition(key) for key in keys)
             else:
                 tables = unloaded_tables(context.instance, settings, pipeline)
                 context.log.info(f"{len(tables)} tables have to be loaded")
-            load_tables(context, settings, pipeline, tables)
+            load_tables(context, settings, pipeline, tables, unfit_tables(findings))
         yield from ()
 
     return snapshot
@@ -58,9 +59,9 @@ def build_snapshot(settings: PipelineSettings) -> dg.AssetsDefinition:
 def unloaded_tables(
     instance: dg.DagsterInstance, settings: PipelineSettings, pipeline: "Pipeline"
 ) -> list[TableId]:
-    """Return the tables on the source that were never loaded, as partitions the UI knows.
+    """Return the tables on the source that are new or need a snapshot, as partitions the UI knows.
 
-    Tables that follow the log, were stopped or need another snapshot are left to the user.
+    Tables that follow the log or were stopped are left to the user.
     """
     tables = pipeline.source.list_tables()
     add_partitions(instance, settings, tables)
@@ -68,7 +69,8 @@ def unloaded_tables(
     pipeline.tables.register(tables)
     states = pipeline.tables.all()
     done = {s.table for s in pipeline.snapshots.list_snapshots("done")}
-    return [t for t in tables if states[t].status == "new" and t not in done]
+    again = {t for t in tables if states[t].status == "needs_snapshot"}
+    return [t for t in tables if t in again or (states[t].status == "new" and t not in done)]
 
 
 def add_partitions(
@@ -88,8 +90,16 @@ def load_tables(
     settings: PipelineSettings,
     pipeline: "Pipeline",
     tables: Sequence[TableId],
+    unfit: Mapping[TableId, ConfigError],
 ) -> None:
     """Load tables one after the other; one that fails does not keep the others from it.
+
+    Args:
+        context: Of the running op.
+        settings: The pipeline's.
+        pipeline: The opened pipeline.
+        tables: Those to load.
+        unfit: Tables that cannot be loaded, and why; they are skipped and named at the end.
 
     Raises:
         dagster.Failure: Tables failed; those that did not are loaded.
@@ -101,6 +111,8 @@ def load_tables(
     for number, table in enumerate(tables, 1):
         context.log.info(f"{table}: loading ({number} of {len(tables)})")
         try:
+            if table in unfit:
+                raise unfit[table]
             copied, merged = run_snapshot(pipeline, table)
         except TransientError:
             raise
@@ -135,7 +147,7 @@ def _report(
         "outcome": merged.outcome,
     }
     if copied.dirty:
-        found["dirty rows"] = checks.dirty_metadata(pipeline, copied.table)
+        found |= checks.dirty_metadata(pipeline, copied.table)
     context.log.info(f"{copied.table}: {copied.rows:,} rows in {copied.seconds:.1f} s")
     context.log_event(
         dg.AssetMaterialization(
@@ -152,4 +164,6 @@ def _report(
             metadata=found,
         )
     )
-    checks.report_dirty_rows(context.instance, settings, pipeline, [copied.table])
+    inventory.save_inventory(settings, [], [window])
+    states = pipeline.tables.all()
+    checks.report_dirty_rows(context.instance, settings, pipeline, [copied.table], states)

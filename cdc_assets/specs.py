@@ -5,8 +5,8 @@ In: settings and the inventory. Out: specs whose keys come from `naming`, nothin
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -20,6 +20,8 @@ from resources.model.table_id import TableId
 PIPELINE_TAG = "cdc/pipeline"
 SOURCE_TAG = "cdc/source"
 SNAPSHOT_TAG = "cdc/snapshot"
+TAG_CHARACTERS = 63
+"""Longest value Dagster's pages and its stricter kinds of tags take."""
 
 
 def has_snapshot(settings: PipelineSettings) -> bool:
@@ -33,8 +35,13 @@ def run_tags(settings: PipelineSettings) -> dict[str, str]:
     """Return the tags by which sensors and the run queue know a pipeline's sync runs."""
     return {
         PIPELINE_TAG: settings.name,
-        SOURCE_TAG: naming.server_name(settings.source.server),
+        SOURCE_TAG: source_tag(settings.source.server),
     }
+
+
+def source_tag(server: str) -> str:
+    """Return a server's value of `cdc/source`: itself, or its short name if it is long."""
+    return server if len(server) <= TAG_CHARACTERS else naming.server_name(server)
 
 
 def window_partitions(
@@ -42,15 +49,12 @@ def window_partitions(
 ) -> dg.TimeWindowPartitionsDefinition:
     """Return the windows of commit time, in UTC, up to and with the current one.
 
-    They begin with the month of the change log's first window. Until that is known they begin
-    with last year, since a restored server may carry old commit times.
+    They begin with the first window that has data; a new pipeline's with the current one. A run
+    that brings earlier windows, from a restored server say, moves the begin there.
     """
     length = settings.pipeline.window
-    if inventory.first_window:
-        first = naming.window_start(inventory.first_window, length)
-        start = first.replace(day=1, hour=0)
-    else:
-        start = datetime(datetime.now(UTC).year - 1, 1, 1, tzinfo=UTC)
+    now = naming.window_partition(time.time_ns() // 1000, length)
+    start = naming.window_start(min(inventory.first_window or now, now), length)
     if length == "hour":
         return dg.HourlyPartitionsDefinition(start_date=start, timezone="UTC", end_offset=1)
     return dg.DailyPartitionsDefinition(start_date=start, timezone="UTC", end_offset=1)

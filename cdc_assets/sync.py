@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from cdc_assets import checks, inventory, naming
+from cdc_assets import inventory, naming
 from cdc_assets.failures import failures, stopped_failure
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.specs import changes_spec, table_spec
@@ -98,7 +98,7 @@ def sync_pipeline(
     from cdc_assets.engine.report import TableReport
     from cdc_assets.engine.run import SyncOptions, run_sync
     from cdc_assets.events import RunEvents
-    from cdc_assets.metadata import capture_metadata, state_metadata
+    from cdc_assets.metadata import capture_metadata
     from cdc_assets.preflight import require_ready
 
     require_ready(pipeline)
@@ -124,8 +124,8 @@ def sync_pipeline(
         events.beat(everything=True)
         raise
     pipeline.say = context.log.info
-    events.finish(capture_metadata(engine.result.capture) | state_metadata(pipeline.tables.all()))
-    _close(context, settings, pipeline, events)
+    events.finish(capture_metadata(engine.result.capture))
+    _close(context, settings, events)
     yield from events.results()
 
 
@@ -138,36 +138,34 @@ def merge_tables(
     """Merge what the change log holds for some tables; the source may be down.
 
     Raises:
-        dagster.Failure: One of them stopped; the others are merged.
+        dagster.Failure: One of them is stopped; the others are merged.
     """
     from cdc_assets.engine.run import run_tables
     from cdc_assets.events import RunEvents
 
     events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
-    for report in run_tables(pipeline, tables):
+    reports = run_tables(pipeline, tables)
+    for report in reports:
         context.log.info(f"{report.table}: {report.outcome} {report.reason}")
         events.add(report)
     events.finish()
-    if events.stopped:
-        raise stopped_failure(events.stopped)
+    if stopped := [r for r in reports if r.outcome == "stopped"]:
+        raise stopped_failure(stopped)
     yield from events.results()
 
 
 def _close(
     context: dg.AssetExecutionContext,
     settings: PipelineSettings,
-    pipeline: "Pipeline",
     events: "RunEvents",
 ) -> None:
-    """Do what follows a sync: the inventory, the log's check, and failing if tables stopped."""
-    known = inventory.save_inventory(settings, pipeline.tables.all(), events.touched_windows)
+    """Do what follows a sync: the inventory, and failing if tables stopped."""
+    known = inventory.save_inventory(settings, events.states, events.touched_windows)
     if known:
         context.log.info(
             f"{len(known)} tables are new to the asset graph, reload the code location to see "
             "them: " + ", ".join(map(str, known[:20]))
         )
-    if events.touched_windows:
-        checks.report_continuity(context.instance, settings, pipeline)
     if events.stopped:
         raise stopped_failure(events.stopped)
 

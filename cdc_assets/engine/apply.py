@@ -106,14 +106,17 @@ def _apply_groups(
 
 def _groups(pipeline: Pipeline, table: TableId, after: int, upto: int) -> Iterator[_Group]:
     held: list[ChangeBatch] = []
-    rows = 0
+    rows = size = 0
+    options = pipeline.options
     for batch in pipeline.log.read(table, after, upto):
         changed = held and held[0].schema.fingerprint() != batch.schema.fingerprint()
-        if held and (changed or rows + batch.rows.num_rows > pipeline.options.apply_rows):
+        full = rows + batch.rows.num_rows > options.apply_rows
+        if held and (changed or full or size + batch.rows.nbytes > options.apply_bytes):
             yield _group(held)
-            held, rows = [], 0
+            held, rows, size = [], 0, 0
         held.append(batch)
         rows += batch.rows.num_rows
+        size += batch.rows.nbytes
     if held:
         yield _group(held)
 

@@ -37,6 +37,7 @@ class EngineOptions:
         segment_rows: Rows after which a segment is committed.
         segment_bytes: Buffered bytes after which a segment is committed.
         apply_rows: Changes of one table reduced and merged at once.
+        apply_bytes: Arrow bytes of such changes, whichever is reached first.
         chunk_rows: Rows a snapshot chunk should hold.
         parallel: Chunks read at the same time.
         append: Patterns of tables kept as append-only change logs in the sink.
@@ -62,6 +63,7 @@ class EngineOptions:
     segment_rows: int = 1_000_000
     segment_bytes: int = 256 << 20
     apply_rows: int = 1_000_000
+    apply_bytes: int = 256 << 20
     chunk_rows: int = 50_000
     parallel: int = 4
     append: tuple[str, ...] = ()

@@ -54,7 +54,7 @@ def run_sync(pipeline: Pipeline, options: SyncOptions | None = None) -> SyncRepo
     with pipeline.leases.held(
         pipeline.lease_name, pipeline.run_id, pipeline.options.lease_seconds
     ) as lease:
-        report = SyncReport(CaptureReport(ensure_origin(pipeline), ensure_origin(pipeline)))
+        report = SyncReport(_nothing_captured(pipeline))
         report.new_tables = pipeline.tables.register(pipeline.source.list_tables())
         mark_ahead(pipeline)
         merging = Merging(pipeline, lease.token, report, options.on_table)
