@@ -12,7 +12,7 @@ from resources.errors import ConfigError
 from resources.model.source import Finding
 from resources.sinks import shape
 from resources.sinks.contract import TargetId, TargetTable, Watermark
-from resources.sinks.duckdb_connection import DuckDBFile
+from resources.sinks.duckdb_connection import DuckDBFile, conflict
 from resources.sinks.duckdb_names import fold, quote
 from resources.sinks.duckdb_types import duckdb_type, is_text_decimal
 
@@ -161,21 +161,29 @@ class DuckDBCatalog:
         return {TargetId(row[0], row[1]): Watermark(*row[2:]) for row in rows}
 
     def write_watermark(self, target: TargetId, pipeline: str, mark: Watermark) -> None:
-        """Set the watermark; call it within a transaction that has read it."""
-        self._file.connection.execute(
-            f"INSERT INTO {self._file.ledger('watermarks')} "  # noqa: S608 - quoted name
-            "VALUES (?, ?, ?, ?, ?, ?, now()) ON CONFLICT DO UPDATE SET seq = excluded.seq, "
-            "consistent_from = excluded.consistent_from, token = excluded.token, "
-            "updated_at = excluded.updated_at",
-            [
-                pipeline,
-                target.namespace,
-                target.table,
-                mark.seq,
-                mark.consistent_from,
-                mark.token,
-            ],
-        )
+        """Set the watermark; call it within a transaction that has read it.
+
+        Raises:
+            FencedOut: Another connection set the table's first one at the same time.
+        """
+        row = [
+            pipeline,
+            target.namespace,
+            target.table,
+            mark.seq,
+            mark.consistent_from,
+            mark.token,
+        ]
+        try:
+            self._file.connection.execute(
+                f"INSERT INTO {self._file.ledger('watermarks')} "  # noqa: S608 - quoted name
+                "VALUES (?, ?, ?, ?, ?, ?, now()) ON CONFLICT DO UPDATE SET seq = excluded.seq, "
+                "consistent_from = excluded.consistent_from, token = excluded.token, "
+                "updated_at = excluded.updated_at",
+                row,
+            )
+        except duckdb.ConstraintException:
+            raise conflict(str(target)) from None
 
     def forget(self, target: TargetId) -> None:
         """Delete the ledger's rows of a table."""

@@ -184,17 +184,22 @@ class DuckDBFile:
         connection.execute("COMMIT")
 
 
+def conflict(where: str) -> FencedOut:
+    """Return the error of a transaction that another one of this file defeated."""
+    return FencedOut(
+        "another connection changed this table at the same time; nothing was written",
+        where=where,
+        remedy="start again: it goes on from the watermark",
+    )
+
+
 def translate(error: duckdb.Error, where: str) -> CdcError:
     """Return the project's error for one of DuckDB's, without the values in its text."""
     if isinstance(error, _REFUSALS):
         refused = refusal(error)
         return DirtyRowError(refused.message, field=refused.field, where=where)
     if isinstance(error, duckdb.TransactionException) and "write file" not in str(error):
-        return FencedOut(
-            "another connection changed this table at the same time; nothing was written",
-            where=where,
-            remedy="start again: it goes on from the watermark",
-        )
+        return conflict(where)
     first_line = str(error).splitlines()[0]
     # A commit that cannot write its log to disk is a TransactionException too, like a conflict.
     if isinstance(

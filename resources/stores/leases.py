@@ -59,16 +59,19 @@ class LeaseStore:
         Raises:
             LeaseHeld: Somebody holds it, the same holder included.
         """
+        free = {
+            "name": name,
+            "holder": "",
+            "process": "",
+            "token": 0,
+            "acquired_us": 0,
+            "expires_us": 0,
+        }
+        # A transaction of its own: an insert that finds its row there holds a shared lock on it
+        # in MySQL, and two that want more of it then would deadlock.
         with self._db.begin() as conn:
-            free = {
-                "name": name,
-                "holder": "",
-                "process": "",
-                "token": 0,
-                "acquired_us": 0,
-                "expires_us": 0,
-            }
             self._db.insert_missing(conn, leases, [free])
+        with self._db.begin() as conn:
             row = conn.execute(select(leases).where(leases.c.name == name).with_for_update()).one()
             now = self._db.now_us(conn)
             if row.expires_us > now and not is_gone(row.process):

@@ -24,7 +24,7 @@ from tests.stores.children import run_together, start
 class StoreLeases(StoreCase):
     def test_four_processes_may_open_an_empty_one_at_once(self, url: str) -> None:
         said = run_together("open_empty", [(url,)] * 4)
-        assert sorted(said) == ["1", "2", "3", "4"]
+        assert len(set(said)) == 4
 
     def test_a_newer_version_is_refused(self, url: str, db: StateDatabase) -> None:
         with db.begin() as conn:
@@ -36,7 +36,8 @@ class StoreLeases(StoreCase):
         with pytest.raises(RuntimeError), db.begin() as conn:
             conn.execute(update(tables.tokens).values(last=99))
             raise RuntimeError
-        assert LeaseStore(db).next_token() == 1
+        with db.read() as conn:
+            assert conn.scalar(select(tables.tokens.c.last)) != 99
 
     def test_inserting_what_is_missing_tells_whether_it_was(self, db: StateDatabase) -> None:
         row = {"pipeline": "p", "database_name": "a", "table_name": "b", "number": 1}
@@ -62,7 +63,15 @@ class StoreLeases(StoreCase):
         said = run_together("draw_tokens", [(url, 20)] * 3)
         drawn = [[int(t) for t in answer.split(",")] for answer in said]
         assert all(tokens == sorted(tokens) for tokens in drawn)
-        assert sorted(t for tokens in drawn for t in tokens) == list(range(1, 61))
+        assert len({t for tokens in drawn for t in tokens}) == 60
+
+    def test_a_database_begun_anew_draws_greater_tokens(self, db: StateDatabase) -> None:
+        """Targets remember tokens: a counter from 1 would be fenced out of them for ever."""
+        leases = LeaseStore(db)
+        before = [leases.next_token() for _ in range(5)]
+        with db.begin() as conn:
+            conn.execute(update(tables.tokens).values(last=0))
+        assert leases.next_token() > before[-1]
 
     def test_a_held_lease_says_who_since_when_and_until_when(self, leases: LeaseStore) -> None:
         leases.acquire("capture", "run 7 on host-a", 60)
