@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from cdc_assets import checks, naming
+from cdc_assets import checks, naming, verdicts
 from cdc_assets.metadata import state_metadata, table_metadata, window_metadata
 from resources.errors import SinkUnavailable
 from resources.model.table_id import TableId
@@ -63,6 +63,7 @@ class RunEvents:
         self.stopped: list[TableState] = []
         self.states: Mapping[TableId, TableState] = pipeline.tables.all()
         self._before = self.states
+        self._apart = self._now_apart()
         self._began = time.monotonic()
         self._reported: dict[str, float] = {}
         self._tables: dict[TableId, TableReport] = {}
@@ -96,9 +97,8 @@ class RunEvents:
             self._note(due)
             if changes_due and self._windows:
                 self._report_changes({}, now)
-            self._report_tables(due, now, {})
-        if everything:
-            self._tell_states()
+            if due or everything:
+                self._report_tables(due, now, {})
 
     def finish(self, changes: Mapping[str, Any] | None = None) -> None:
         """Report all that is left.
@@ -111,11 +111,9 @@ class RunEvents:
         tables = list(self._tables)
         counts = self._row_counts(tables)
         self._note(tables)
-        self.states = self.pipeline.tables.all()
         self._report_tables(tables, now, counts)
-        self._tell_states()
         if changes is not None:
-            self._report_changes(changes | state_metadata(self.states), now)
+            self._report_changes({**changes, **state_metadata(self.states)}, now)
 
     def results(self) -> Iterator[dg.MaterializeResult[None]]:
         """Yield what a run of chosen partitions owes for the assets chosen.
@@ -159,43 +157,49 @@ class RunEvents:
     def _report_tables(
         self, tables: Iterable[TableId], now: float, counts: Mapping[TableId, int]
     ) -> None:
-        touched: list[TableId] = []
+        self.states = self.pipeline.tables.all()
+        news = verdicts.untold(self.context.instance, self.settings, self.states)
+        touched: list[TableId] = [state.table for state in news]
+        apart = self._now_apart()
+        touched += sorted(self._apart - apart)
+        self._apart = apart
         for table in tables:
             report = self._tables.pop(table)
             self._reported[str(table)] = now
             if report.changes or report.upserted or report.deleted or report.dirty:
                 touched.append(table)
                 self._report_table(report, counts.get(table))
+        self._tell(news)
         key = functools.partial(naming.table_key, self.settings.name)
         self._owed_checks += [t for t in touched if self._target.owes(key(t))]
         self._check_tables([t for t in touched if not self._target.owes(key(t))])
 
-    def _tell_states(self) -> None:
+    def _tell(self, news: Iterable[TableState]) -> None:
         """Show on its own page that a table no longer follows the log: it has no changes to show.
 
-        Once per change of state, whoever made it.
+        Once per change of state, whoever made it; the run fails in the end for its own.
         """
-        states = self.states = self.pipeline.tables.all()
-        self.stopped = [
-            s for t, s in states.items() if s.status == "stopped" and self._was(t) != "stopped"
-        ]
-        news = checks.untold(self.context.instance, self.settings, states)
         for state in news:
             key = naming.table_key(self.settings.name, state.table)
             self._target.observe(key, checks.state_shown(state))
-        self._check_tables([state.table for state in news])
+        self.stopped = [
+            s for t, s in self.states.items() if s.status == "stopped" and self._was(t) != s.status
+        ]
+
+    def _now_apart(self) -> set[TableId]:
+        return {t for t, s in self.states.items() if s.status in checks.APART}
 
     def _was(self, table: TableId) -> str:
         before = self._before.get(table)
         return before.status if before else ""
 
     def _check_tables(self, tables: Sequence[TableId]) -> None:
-        checks.report_dirty_rows(
-            self.context.instance, self.settings, self.pipeline, tables, self.states
+        verdicts.report_dirty_rows(
+            self.context.instance, self.settings, self.pipeline, set(tables), self.states
         )
 
     def _check_log(self) -> None:
-        checks.report_continuity(
+        verdicts.report_continuity(
             self.context.instance, self.settings, self.pipeline, after=self._checked
         )
         self._checked = self._segment

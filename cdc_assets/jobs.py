@@ -15,7 +15,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 )
 from pydantic import Field
 
-from cdc_assets import checks, naming
+from cdc_assets import naming, verdicts
 from cdc_assets.failures import failures, stopped_failure
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.specs import PIPELINE_TAG, SNAPSHOT_TAG, has_snapshot, run_tags
@@ -142,7 +142,7 @@ def _compact_job(settings: PipelineSettings) -> dg.JobDefinition:
             opened(settings, context.run_id, context.log.info) as pipeline,
         ):
             compact_log(settings, pipeline, time.time())
-            checks.report_continuity(context.instance, settings, pipeline, full=True)
+            verdicts.report_continuity(context.instance, settings, pipeline, full=True)
 
     @dg.job(
         name=naming.job_name(settings.name, "compact"),

@@ -65,7 +65,7 @@ def dirty_frame(stats: Sequence[DirtyStats]) -> pd.DataFrame:
 def table_value(frame: pd.DataFrame) -> dg.MetadataValue[Any]:
     """Return a frame's first lines as a table of the UI."""
     records = [
-        dg.TableRecord({k: v if isinstance(v, int) else cut(str(v)) for k, v in line.items()})
+        dg.TableRecord({str(k): v if isinstance(v, int) else cut(str(v)) for k, v in line.items()})
         for line in frame.head(LINES).astype(object).to_dict("records")
     ]
     columns = [dg.TableColumn(str(name), _column_type(frame[name])) for name in frame.columns]

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from cdc_assets import checks, inventory, naming
+from cdc_assets import checks, inventory, naming, verdicts
 from cdc_assets.failures import failure_of, failures
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.specs import snapshot_spec, table_partitions
-from resources.errors import CdcError, ConfigError, TransientError
+from resources.errors import CdcError, ConfigError, TerminalError, TransientError
 from resources.model.table_id import TableId
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def load_tables(
             failed.append((table, error))
             continue
         _report(context, settings, pipeline, copied, merged)
+        if merged.outcome == "stopped":
+            failed.append((table, TerminalError(merged.reason)))
     if len(tables) == 1 and failed:
         raise failure_of(failed[0][1]) from failed[0][1]
     if failed:
@@ -166,4 +168,8 @@ def _report(
     )
     inventory.save_inventory(settings, [], [window])
     states = pipeline.tables.all()
-    checks.report_dirty_rows(context.instance, settings, pipeline, [copied.table], states)
+    state = states[copied.table]
+    if state.status in checks.APART:
+        key = dg.AssetKey(naming.table_key(settings.name, copied.table))
+        context.log_event(dg.AssetObservation(key, metadata=checks.state_shown(state)))
+    verdicts.report_dirty_rows(context.instance, settings, pipeline, [copied.table], states)

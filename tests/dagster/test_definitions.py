@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 
 import dagster as dg
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cdc_assets import naming
 from cdc_assets.inventory import inventory_path
+from cdc_assets.specs import source_tag
 from resources.errors import ConfigError
-from tests.dagster.room import Room
+from tests.dagster.room import CHECKOUT, Room
 
 SHOP = {
     "name": "shop",
@@ -106,12 +112,17 @@ def test_every_job_runs_in_its_own_process(sample: Room) -> None:
             assert job.executor_def is dg.in_process_executor
 
 
-def test_windows_begin_with_the_month_of_the_first_one(sample: Room) -> None:
+def test_windows_begin_with_the_first_one_and_a_new_pipelines_with_the_current(
+    sample: Room,
+) -> None:
+    now = time.time_ns() // 1000
     graph = sample.load().resolve_asset_graph()
     partitions = graph.get(dg.AssetKey(["shop", "changes"])).partitions_def
-    assert partitions.get_first_partition_key() == "2026-03-01"
-    hours = graph.get(dg.AssetKey(["clicks", "changes"])).partitions_def
-    assert hours.get_first_partition_key().endswith("-01-01-00:00")
+    assert partitions.get_first_partition_key() == "2026-03-17"
+    for name, window in (("latest", "day"), ("clicks", "hour")):
+        keys = graph.get(dg.AssetKey([name, "changes"])).partitions_def.get_partition_keys()
+        assert naming.window_partition(now, window) in keys  # type: ignore[arg-type]
+        assert len(keys) <= 2  # 2 if the clock moved on since the load
     tables = graph.get(dg.AssetKey(["shop", "snapshot"])).partitions_def
     assert tables == dg.DynamicPartitionsDefinition(name="shop_tables")
 
@@ -120,7 +131,19 @@ def test_runs_of_a_server_share_a_tag_and_snapshots_do_not_have_it(sample: Room)
     jobs = {j.name: j for j in sample.load().get_repository_def().get_all_jobs()}
     assert jobs["shop_sync"].tags["cdc/source"] == jobs["latest_sync"].tags["cdc/source"]
     assert jobs["shop_sync"].tags["cdc/source"] != jobs["clicks_sync"].tags["cdc/source"]
+    assert jobs["shop_sync"].tags["cdc/source"] == "db.example.org:3306"
     assert "cdc/source" not in jobs["shop_snapshot"].tags
+
+
+@given(st.text(min_size=1, max_size=200), st.text(min_size=1, max_size=200))
+def test_the_tag_of_a_server_is_short_and_its_own(one: str, other: str) -> None:
+    assert len(source_tag(one)) <= 63
+    assert (source_tag(one) == source_tag(other)) == (one == other)
+
+
+def test_the_sample_instance_sends_nothing_and_asks_for_nothing() -> None:
+    sample = yaml.safe_load((CHECKOUT / "dagster.yaml.sample").read_text())
+    assert sample["telemetry"] == sample["nux"] == {"enabled": False}
 
 
 def test_a_broken_inventory_says_what_to_do(sample: Room) -> None:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_assets import plots
 from cdc_assets.inventory import build_selector, load_inventory, save_inventory
-from cdc_assets.metadata import COMMENT_CHARACTERS, cut, shortened, touched_table
+from cdc_assets.metadata import (
+    COMMENT_CHARACTERS,
+    column_schema,
+    cut,
+    shortened,
+    touched_table,
+)
 from cdc_assets.settings import load_pipelines
+from cdc_assets.verdicts import broken_links
 from resources import DirtyRowsResource, SinkResource
+from resources.model.table import Column, TableSchema
 from resources.model.table_id import TableId
 from resources.sinks.contract import TargetId
 from resources.stores.dirty_rows import DirtyStats
@@ -54,15 +64,51 @@ def test_dirty_rows_are_a_table_with_a_plot_and_without_matplotlib_a_table(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stats = [dirty("a", "RejectedWrite", 2), dirty("b", "DirtyRowError", 7), dirty("c", "X", 0)]
-    shown = plots.dirty_markdown(stats)
-    lines = shown.splitlines()
-    assert lines[2].startswith("| d.b | apply | DirtyRowError | c | 7 | 8 |")
-    assert "d.c" not in shown
-    assert shown.endswith(")")
-    assert "(data:image/png;base64,iVBOR" in shown
+    shown = plots.dirty_metadata(stats)
+    table = shown["dirty rows"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert [r.data["table"] for r in table.records] == ["d.b", "d.a"]
+    assert {**table.records[0].data, "since": ""} == {
+        "table": "d.b",
+        "stage": "apply",
+        "error": "DirtyRowError",
+        "column": "c",
+        "open": 7,
+        "ever": 8,
+        "since": "",
+    }
+    assert {c.name: c.type for c in table.schema.columns}["open"] == "int"
+    assert "(data:image/png;base64,iVBOR" in str(shown["dirty rows plot"].value)
     monkeypatch.setattr(plots.importlib.util, "find_spec", lambda _name: None)
-    assert "data:image" not in plots.dirty_markdown(stats)
-    assert plots.dirty_markdown([dirty("c", "X", 0)]) == "No dirty row is open."
+    assert list(plots.dirty_metadata(stats)) == ["dirty rows"]
+    assert plots.dirty_metadata([dirty("c", "X", 0)]) == {}
+
+
+def test_the_dirty_rows_of_many_causes_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda _name: None)
+    shown = plots.dirty_metadata([dirty(f"t{i}", "X", 1) for i in range(plots.LINES + 9)])
+    assert len(shown["dirty rows"].records) == plots.LINES  # type: ignore[attr-defined]
+
+
+def test_columns_show_both_types_and_a_comment_without_markup() -> None:
+    column = Column("id", pa.int64(), source_type="int unsigned", comment="<b>\nnumber")
+    schema = TableSchema(TableId("d", "t"), (column,), ("id",))
+    (shown,) = column_schema(schema).columns
+    assert shown.type == "int unsigned"
+    assert shown.description == "Arrow int64 · source int unsigned · &lt;b&gt; number"
+
+
+def test_links_between_segments_are_compared() -> None:
+    @dataclass
+    class Link:
+        number: int
+        start: str
+        end: str
+
+    whole = [Link(4, "a", "b"), Link(5, "b", "c"), Link(6, "c", "d")]
+    assert broken_links(whole) == []  # type: ignore[arg-type]
+    assert len(broken_links([whole[0], whole[2]])) == 1  # type: ignore[list-item]
+    assert len(broken_links([whole[0], Link(5, "x", "c"), whole[2]])) == 1  # type: ignore[list-item]
 
 
 def test_the_inventory_adds_up_and_forgets_what_the_patterns_drop(room: Room) -> None:

@@ -213,8 +213,10 @@ def test_dirty_rows_turn_the_check_red_and_show_no_value(
     found = latest_check(room, key, "dirty_rows")
     assert found.passed
     assert found.metadata["open"].value == 1
-    assert "data:image/png;base64," in str(found.metadata["rows"].value)
-    assert "dates" in str(found.metadata["rows"].value)
+    assert found.metadata["limit"] == dg.TextMetadataValue("5")
+    assert "data:image/png;base64," in str(found.metadata["dirty rows plot"].value)
+    (line,) = found.metadata["dirty rows"].records  # type: ignore[attr-defined]
+    assert (line.data["table"], line.data["open"]) == (f"{shop}.dates", 1)
     room.write_mysql(mysql, shop, name, dirty_data={"max_rows": 0, "zero_dates": "dirty"})
     defs = room.load()
     checks = dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks())
