@@ -63,7 +63,8 @@ def unloaded_tables(
 
     Tables that follow the log or were stopped are left to the user.
     """
-    tables = pipeline.source.list_tables()
+    # Tables kept as append-only change logs begin with the log and have no snapshot.
+    tables = [t for t in pipeline.source.list_tables() if not pipeline.options.appends(t)]
     add_partitions(instance, settings, tables)
     inventory.save_inventory(settings, tables)
     pipeline.tables.register(tables)

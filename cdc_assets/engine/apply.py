@@ -58,7 +58,8 @@ def apply_pending(pipeline: Pipeline, table: TableId, token: int, upto: int) -> 
     report = TableReport(table, route_table(table))
     with pipeline.sink() as sink:
         mark = sink.read_watermark(report.target, pipeline.name)
-    if mark is None and pipeline.options.history == "snapshot":
+    loaded_first = pipeline.options.history == "snapshot" and not pipeline.options.appends(table)
+    if mark is None and loaded_first:
         report.outcome = "waiting"
         report.reason = "not loaded yet: materialize its snapshot partition"
         return report

@@ -127,8 +127,9 @@ def test_single_tables_are_merged_from_the_log_with_the_source_away(tmp_path: Pa
     assert world.rows("t0") == {1: "a"}
 
 
-def test_append_targets_keep_every_change(tmp_path: Path) -> None:
-    world = World(tmp_path, append=("db.t0",), history="none")
+@pytest.mark.parametrize("history", ["none", "snapshot"])
+def test_append_targets_keep_every_change(tmp_path: Path, history: str) -> None:
+    world = World(tmp_path, append=("db.t0",), history=history)
     table = world.source.create("t0")
     run_sync(world.pipeline())
     world.source.commit((table, 1, (1, "a")))
