@@ -166,14 +166,7 @@ class SegmentWriter:
             self._tables.setdefault(row.table, _TableBuffer())
         if not self.rows and not self._notices and not dirty:
             return self._store.extend_empty(end, self._lease, self._run_id, self._capture_filter)
-        for buffer in self._tables.values():
-            self._flush(buffer)
-        output = self._open()
-        with self._files.translated_errors(self._name):
-            checksum = output.finish(self._store.pipeline, self.number, self._notices)
-        assert self._temporary is not None
-        self._files.publish(output.file, self._temporary, self._name, "segment")
-        self._temporary = None
+        size, checksum = self._publish()
         segment = Segment(
             pipeline=self._store.pipeline,
             number=self.number,
@@ -181,7 +174,7 @@ class SegmentWriter:
             end=end,
             window=window,
             file=self._name,
-            size_bytes=output.size_bytes,
+            size_bytes=size,
             rows=self.rows,
             transactions=transactions,
             tables={table_key(t): _stats(t, self._tables[t]) for t in sorted(self._tables)},
@@ -201,6 +194,18 @@ class SegmentWriter:
             raise
         failpoint("segment.after_commit")
         return committed
+
+    def _publish(self) -> tuple[int, str]:
+        """Put the whole file in its place; returns its size and checksum."""
+        for buffer in self._tables.values():
+            self._flush(buffer)
+        output = self._open()
+        with self._files.translated_errors(self._name):
+            checksum = output.finish(self._store.pipeline, self.number, self._notices)
+        assert self._temporary is not None
+        self._files.publish(output.file, self._temporary, self._name, "segment")
+        self._temporary = None
+        return output.size_bytes, checksum
 
     def abandon(self) -> None:
         """Drop everything that was written; the log is as before. May be called twice."""
