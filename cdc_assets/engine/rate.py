@@ -29,22 +29,26 @@ class RateLimit:
     ) -> None:
         self._limits = (rows, bytes_)
         self._clock = clock
-        self._free_at = [clock(), clock()]
+        self._last = clock()
+        self._free_at = [self._last, self._last]
         self._lock = threading.Lock()
         self._sleep = sleep
 
     def took(self, rows: int, bytes_: int) -> None:
         """Account for what was just read, and wait until the limits allow more.
 
-        A quiet second is not saved up: at most one second's worth may come in a burst.
+        The time since the last call counts as time spent reading; of what was left over before
+        it, at most one second's worth is saved up for a burst.
         """
         now = self._clock()
         with self._lock:
             pause = 0.0
+            since = min(self._last, now - 1.0)
+            self._last = now
             for i, (limit, amount) in enumerate(zip(self._limits, (rows, bytes_), strict=True)):
                 if limit is None:
                     continue
-                self._free_at[i] = max(self._free_at[i], now - 1.0) + amount / limit
+                self._free_at[i] = max(self._free_at[i], since) + amount / limit
                 pause = max(pause, self._free_at[i] - now)
         if pause > 0:
             self._sleep(pause)

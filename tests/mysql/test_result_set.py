@@ -114,8 +114,8 @@ def test_zero_dates_are_set_aside_when_asked(mysql_family: Any, family_db: str) 
     (part,) = room.source(zero_dates="dirty").read_chunk(schema, WHOLE)
     assert part.rows["id"].to_pylist() == [1, 3]
     assert [(r.field, r.key, r.seq) for r in part.rejected] == [
-        ("d", '{"id": 2}', 0),
-        ("m", '{"id": 4}', 0),
+        ("d", '{"id":2}', 0),
+        ("m", '{"id":4}', 0),
     ]
     image = pa.ipc.open_stream(part.rejected[0].image).read_all()
     assert image.to_pylist() == [{"id": 2, "d": None, "m": None, "t": "b"}]
