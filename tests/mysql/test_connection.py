@@ -92,7 +92,7 @@ def test_tls_verifies_chain_and_name_by_default(tls: tuple[MySQLServer, Path]) -
         _over_tcp(server, ca=str(folder / "other.pem")),
         _over_tcp(server, ca=str(folder / "ca.pem"), host="localhost"),
     ):
-        with pytest.raises(ConfigError, match="tls: require") as caught:
+        with pytest.raises(ConfigError, match="mode: require") as caught:
             connect(refused)
         assert "certificate" in str(caught.value)
 
