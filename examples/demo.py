@@ -211,15 +211,15 @@ class _Runner:
 
 
 def _show(line: str) -> bool:
-    """Print a progress line of ours or an error; returns whether it was progress."""
+    """Print a progress line of ours, a warning or an error; returns whether it was progress."""
     _, mark, rest = line.partition(" - INFO - ")
-    words = rest.rsplit(" - ", 1)[-1].strip() if mark else ""
-    if words and any(w in words for w in ("rows", "segment", "lease", "merged")):
-        print(f"    {words}")
-        return True
-    if any(w in line for w in ("Error", "FAILURE", "to mend")):
-        print(f"    {line.rstrip()}")
-    return False
+    message = rest.split(" - ", 3)[-1].strip() if mark else ""
+    progress = any(word in message for word in (" chunks, ", " rows in ", "segment "))
+    if progress or message.startswith("warning"):
+        print(f"    {message}", flush=True)
+    elif any(word in line for word in ("Error", "FAILURE", "to mend")):
+        print(f"    {line.rstrip()}", flush=True)
+    return progress
 
 
 def _headline(text: str) -> None:

@@ -47,7 +47,7 @@ _APPLIERS = (
 )
 _ACCESS_DENIED = 1227
 _WANTED = "a column `id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY`"
-_LONGER = "make `grace_seconds` longer than the longest writing transaction"
+_LONGER = "make `grace` longer than the longest writing transaction"
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamesp
 _SERVER = sa.text("""
 SELECT pg_is_in_recovery(), EXISTS (SELECT FROM pg_stat_subscription WHERE pid IS NOT NULL),
   pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')""")
-_LONGER = "make `grace_seconds` longer than the longest writing transaction"
+_LONGER = "make `grace` longer than the longest writing transaction"
 _WANTED_KEY = "a primary key of GENERATED … AS IDENTITY or serial"
 
 

@@ -219,7 +219,7 @@ def _poll_table(
     if primary != [key] and key not in unique and not rows[0].is_view:
         return None, [key_not_unique(table, key)]
     why = "its ids do not come from INTEGER PRIMARY KEY"
-    remedy = "make `grace_seconds` longer than an application keeps an id before it writes it"
+    remedy = "make `grace` longer than an application keeps an id before it writes it"
     return PollTable(schema, key, "grace"), [gap_grace(table, why, remedy)]
 
 
