@@ -11,7 +11,7 @@ another run moves that meanwhile, the compare-and-set fails and nothing is writt
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 
@@ -132,7 +132,7 @@ def _put_back(
                 none = good.slice(0, 0).select(list(target.schema.key))
                 written = sink.merge(target, good, none, fence)
             report.upserted += written.upserted
-    _mark(pipeline, (rows[i] for i in keep), "replayed")
+    _mark_replayed(pipeline, [rows[i] for i in keep])
     report.dirty += len(refused)
 
 
@@ -143,9 +143,10 @@ def _delete(
     rows: Sequence[DirtyRow],
     token: int,
 ) -> None:
-    images = [pa.ipc.open_stream(r.image).read_all() for r in rows if r.image]
-    if not images:
+    rows = [row for row in rows if row.image]  # the key to delete is in it
+    if not rows:
         return
+    images = [pa.ipc.open_stream(row.image).read_all() for row in rows]
     whole = target.schema.arrow()
     key = pa.schema([whole.field(name) for name in target.schema.key])
     keys = pa.concat_tables([i.select(key.names).cast(key) for i in images])
@@ -153,7 +154,7 @@ def _delete(
         none = whole.empty_table()
         written = sink.merge(target, none, keys, _here(pipeline, sink, target, token))
     report.deleted += written.deleted
-    _mark(pipeline, rows, "replayed")
+    _mark_replayed(pipeline, rows)
 
 
 def _here(pipeline: Pipeline, sink: Sink, target: TargetTable, token: int) -> Fence:
@@ -162,7 +163,5 @@ def _here(pipeline: Pipeline, sink: Sink, target: TargetTable, token: int) -> Fe
     return Fence(pipeline.name, seq, seq or 0, token)
 
 
-def _mark(pipeline: Pipeline, rows: Iterable[DirtyRow], state: str) -> None:
-    ids = [row.id for row in rows if row.id is not None]
-    if ids:
-        pipeline.dirty.mark(ids, "replayed" if state == "replayed" else "waived", "")
+def _mark_replayed(pipeline: Pipeline, rows: Sequence[DirtyRow]) -> None:
+    pipeline.dirty.mark([row.id for row in rows if row.id is not None], "replayed", "")
