@@ -24,6 +24,24 @@ class ServerIdentity:
 
 
 @dataclass(frozen=True)
+class PreparedTransaction:
+    """An XA transaction that was prepared before a position and is not decided at it.
+
+    Args:
+        xid: Its name, as the log's statements write it: `X'…',X'…',1`.
+        file: Binlog file it begins in.
+        offset: Where it begins.
+        tables: Captured tables it has rows of, as (database, table); what has to be read again
+            if the log no longer holds it when it is committed.
+    """
+
+    xid: str
+    file: str
+    offset: int
+    tables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class BinlogPosition:
     """A transaction boundary in a binlog.
 
@@ -32,12 +50,15 @@ class BinlogPosition:
         offset: Byte offset after the last event of the transaction.
         gtid_set: Executed set up to here in the server's dialect, empty if GTIDs are off.
         identity: The server.
+        prepared: XA transactions between their PREPARE, which lies before this position, and
+            their COMMIT or ROLLBACK, which comes after it.
     """
 
     file: str
     offset: int
     gtid_set: str
     identity: ServerIdentity
+    prepared: tuple[PreparedTransaction, ...] = ()
 
     def __str__(self) -> str:
         """Return `file:offset`, the form for logs and metadata."""
@@ -59,6 +80,9 @@ class BinlogPosition:
             "gtid_set": self.gtid_set,
             "flavor": self.identity.flavor,
             "uuid": self.identity.uuid,
+            "prepared": [
+                [p.xid, p.file, p.offset, [list(t) for t in p.tables]] for p in self.prepared
+            ],
         }
 
 
@@ -148,7 +172,11 @@ def position_from_json(value: dict[str, Any]) -> Position:
     """
     identity = ServerIdentity(value["flavor"], value["uuid"])
     if value["type"] == "binlog":
-        return BinlogPosition(value["file"], value["offset"], value["gtid_set"], identity)
+        prepared = tuple(
+            PreparedTransaction(xid, file, offset, tuple((d, t) for d, t in tables))
+            for xid, file, offset, tables in value.get("prepared", ())
+        )
+        return BinlogPosition(value["file"], value["offset"], value["gtid_set"], identity, prepared)
     if value["type"] == "poll":
         marks = {
             table: PollMark(
