@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml
 	if [ ! -x $(PY) ] && ! "$$found" -m venv --clear $(VENV); then \
 	  echo "error: $$found cannot make a venv (on Debian: apt install python3-venv)" >&2; \
 	  rm -rf $(VENV); exit 1; fi
-	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test,dev,plots,postgres]'
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test,dev,bench,plots,postgres]'
 	@touch $@
 
 # A server that cannot be had is reported here; its tests then fail and say why.

@@ -1,11 +1,11 @@
-"""`python -m benchmarks [--json]`: every benchmark in turn, each in a process of its own."""
+"""`python -m benchmarks [--json] [--quick]`: every benchmark in turn, each in its own process."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-ALL = ("reduce_merge", "dagster_surface", "snapshot_memory")
+ALL = ("wire", "pipeline", "reduce_merge", "dagster_surface", "snapshot_memory")
 
 if __name__ == "__main__":
     failed = 0

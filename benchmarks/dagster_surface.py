@@ -1,6 +1,6 @@
 """What Dagster itself costs at a thousand tables: loading them, and a sync that touches a few.
 
-Run as `python -m benchmarks.dagster_surface [--tables 1000] [--touched 20] [--json]`.
+Run as `python -m benchmarks.dagster_surface [--json] [--quick]`.
 
 The sync works on a scripted source and a memory sink, and the engine's own time is taken off:
 what is left is the run's start and end, its events and its check results on a SQLite instance.
@@ -8,8 +8,6 @@ what is left is the run's start and end, its events and its check results on a S
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -20,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest.mock import patch
+
+from benchmarks.figures import QUIET_JOB, Figure, arguments, show
 
 if TYPE_CHECKING:
     from cdc_assets.engine.report import SyncReport
@@ -105,7 +105,7 @@ def sync_seconds(folder: Path, tables: int, touched: int) -> tuple[float, float]
             for table in ids[:touched]:
                 source.commit((table, turn, (turn, "x")))
             began = time.perf_counter()
-            job.execute_in_process(instance=instance)
+            job.execute_in_process(instance=instance, run_config=QUIET_JOB)
             totals.append(time.perf_counter() - began)
     outside = [total - inside for total, inside in zip(totals, engine, strict=True)]
     return statistics.median(outside[1:]), statistics.median(totals[1:])
@@ -121,29 +121,25 @@ def definitions_settings() -> PipelineSettings:
 
 def main() -> None:
     """Print both numbers, as text or as JSON lines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tables", type=int, default=1000)
+    parser = arguments(__doc__)
+    parser.add_argument("--tables", type=int, help="1000, or 100 with --quick")
     parser.add_argument("--touched", type=int, default=20)
-    parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
+    tables: int = chosen.tables or (100 if chosen.quick else 1000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pipelines = folder / "pipelines"
         pipelines.mkdir()
-        write_pipeline(pipelines, chosen.tables)
+        write_pipeline(pipelines, tables)
         os.environ |= {"CDC_PIPELINES": str(pipelines), "CDC_HOME": str(folder)}
         loading = load_seconds()
-        outside, total = sync_seconds(folder, chosen.tables, chosen.touched)
+        outside, total = sync_seconds(folder, tables, chosen.touched)
     results = [
-        (f"load {chosen.tables} tables beyond import dagster", loading),
-        (f"Dagster time of a sync of {chosen.touched} in {chosen.tables} tables", outside),
-        (f"whole sync of {chosen.touched} in {chosen.tables} tables", total),
+        (f"load {tables} tables beyond import dagster", loading),
+        (f"Dagster time of a sync of {chosen.touched} in {tables} tables", outside),
+        (f"whole sync of {chosen.touched} in {tables} tables", total),
     ]
-    for label, seconds in results:
-        if chosen.json:
-            print(json.dumps({"name": label, "value": round(seconds, 3), "unit": "s"}))
-        else:
-            print(f"{label}: {seconds:.2f} s")
+    show((Figure(label, round(seconds, 3), "s") for label, seconds in results), chosen.json)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
 """Rows per second of reduce, DuckDB merge and DuckDB load.
 
-Run as `python -m benchmarks.reduce_merge [--changes 500000] [--rows 1000000]`.
+Run as `python -m benchmarks.reduce_merge [--json] [--quick]`.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.figures import Figure, arguments, rate, show
 from cdc_assets.engine.reduce import Reduced, reduce_changes
 from resources.model.change import CHANGE_FIELDS, RowKind
 from resources.model.table import Column, TableId, TableSchema
@@ -83,12 +83,13 @@ def best(work: Callable[[], object], rounds: int = ROUNDS) -> float:
     return min(seconds)
 
 
-def bench_reduce(changes: int, rows: int) -> None:
+def bench_reduce(changes: int, rows: int) -> Iterator[Figure]:
+    """Reduce the same changes with keys of several kinds."""
     for label, key, stride in (
-        ("int key", "int", 1),
-        ("sparse int key", "int", 1_000_003),
-        ("string key", "string", 1),
-        ("int + string key", "composite", 1),
+        ("int", "int", 1),
+        ("sparse_int", "int", 1_000_003),
+        ("string", "string", 1),
+        ("composite", "composite", 1),
     ):
         batches = change_batches(changes, rows, stride)
         keys = schema(key).key
@@ -96,10 +97,10 @@ def bench_reduce(changes: int, rows: int) -> None:
         def work(batches: list[pa.RecordBatch] = batches, keys: tuple[str, ...] = keys) -> Reduced:
             return reduce_changes(batches, keys)
 
-        print(f"reduce, {label:17} {changes / best(work) / 1e6:6.1f} M rows/s")
+        yield Figure(f"reduce.{label}", rate(changes, best(work)), "rows/s")
 
 
-def bench_duckdb(key: str, changes: int, rows: int) -> None:
+def bench_duckdb(key: str, changes: int, rows: int) -> Iterator[Figure]:
     """Load a table, then merge the same reduced changes into it several times."""
     target = TargetTable(TargetId("bench", "t"), schema(key))
     parts = [table_rows(np.arange(at, min(at + BATCH, rows))) for at in range(0, rows, BATCH)]
@@ -119,18 +120,18 @@ def bench_duckdb(key: str, changes: int, rows: int) -> None:
         tempfile.TemporaryDirectory() as folder,
         DuckDBSink(str(Path(folder) / "bench.duckdb")) as sink,
     ):
-        print(f"load, {key} key: {rows / best(load, 3) / 1e6:.2f} M rows/s")
-        print(f"merge, {key} key: {changes} changes into {rows} rows: {best(merge):.2f} s")
+        yield Figure(f"load.{key}", rate(rows, best(load, 3)), "rows/s")
+        note = f"{changes:,} changes into {rows:,} rows"
+        yield Figure(f"merge.{key}", round(best(merge), 3), "s", note)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--changes", type=int, default=500_000)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    arguments = parser.parse_args()
-    bench_reduce(arguments.changes, arguments.rows)
+    """Measure and print."""
+    chosen = arguments(__doc__).parse_args()
+    changes, rows = (50_000, 100_000) if chosen.quick else (500_000, 1_000_000)
+    show(bench_reduce(changes, rows), chosen.json)
     for key in ("int", "string"):
-        bench_duckdb(key, arguments.changes, arguments.rows)
+        show(bench_duckdb(key, changes, rows), chosen.json)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """A big table's snapshot: speed, peak memory, and what two kills cost.
 
-Run as `python -m benchmarks.snapshot_memory [--rows 3000000] [--json]`.
+Run as `python -m benchmarks.snapshot_memory [--json] [--quick]`.
 
 The run is a real `dagster job execute`, killed twice with -9. Peak memory is the highest resident
 size of any of the three run processes (VmHWM). How many rows the server sent is the server's own
@@ -9,8 +9,6 @@ count, so that chunks read twice show.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import re
 import signal
@@ -21,6 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.figures import Figure, arguments, rate, show
 from tests import oracle
 from tests.servers import CDC_PASSWORD, CDC_USER, Server, start_server
 
@@ -68,14 +67,14 @@ class Attempt:
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=3_000_000)
-    parser.add_argument("--json", action="store_true")
+    parser = arguments(__doc__)
+    parser.add_argument("--rows", type=int, help="3,000,000, or a tenth with --quick")
     chosen = parser.parse_args()
+    rows: int = chosen.rows or (300_000 if chosen.quick else 3_000_000)
     with start_server("mysql") as server, tempfile.TemporaryDirectory() as folder:
-        _fill(server, chosen.rows)
+        _fill(server, rows)
         home = Path(folder)
-        chunks = max(3, chosen.rows // CHUNK)
+        chunks = max(3, rows // CHUNK)
         attempts = [
             _attempt(server, home, chunks // 4),
             _attempt(server, home, chunks // 2),
@@ -87,16 +86,15 @@ def main() -> int:
             oracle.mysql_rows(server.connect(), "big", "rows"),
             oracle.duckdb_rows(str(home / "lake.duckdb"), "big", "rows"),
         )
-    figures = {
-        "snapshot.seconds": (round(sum(a.seconds for a in attempts), 1), "s"),
-        "snapshot.rows_per_second": (round(chosen.rows / sum(a.seconds for a in attempts)), "1/s"),
-        "snapshot.peak_mb": (round(max(a.peak_kb for a in attempts) / 1024), "MB"),
-        "snapshot.rows_sent_ratio": (round(int(sent) / chosen.rows, 4), "rows sent / rows"),
-        "snapshot.equal": (int(not difference), "1 = equal"),
-    }
-    for name, (value, unit) in figures.items():
-        line = json.dumps({"name": name, "value": value, "unit": unit})
-        print(line if chosen.json else f"{name:28} {value:>12} {unit}")
+    seconds = sum(a.seconds for a in attempts)
+    figures = [
+        Figure("snapshot.seconds", round(seconds, 1), "s"),
+        Figure("snapshot.rows_per_second", rate(rows, seconds), "1/s"),
+        Figure("snapshot.peak_mb", round(max(a.peak_kb for a in attempts) / 1024), "MB"),
+        Figure("snapshot.rows_sent_ratio", round(int(sent) / rows, 4), "rows sent / rows"),
+        Figure("snapshot.equal", int(not difference), "1 = equal"),
+    ]
+    show(figures, chosen.json)
     return 1 if difference or not attempts[-1].finished else 0
 
 

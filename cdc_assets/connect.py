@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
 from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings_place import LogPlace
 from cdc_assets.settings_sink import DuckDBSinkSettings
-from cdc_assets.settings_source import MySQLSourceSettings, SnapshotOptions, SqlSourceSettings
+from cdc_assets.settings_source import (
+    BinlogFilesSourceSettings,
+    MySQLSourceSettings,
+    SnapshotOptions,
+    SqlSourceSettings,
+)
 from resources.errors import ConfigError
 
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import EngineOptions
+    from resources.model.place import Start
     from resources.model.source import Source
     from resources.model.table_id import TableId
     from resources.mysql.connection import MySQLSettings
@@ -54,6 +61,20 @@ def open_source(
             grace_seconds=source.grace,
             keys=source.keys,
         )
+    if isinstance(source, BinlogFilesSourceSettings):
+        from resources.mysql.log_files_source import BinlogFilesSource
+
+        return BinlogFilesSource(
+            source.path,
+            pipeline=settings.name,
+            include=source.tables,
+            exclude=source.exclude,
+            startup=_start(source.startup),
+            zero_dates=settings.dirty_data.zero_dates,
+            poll_interval=source.poll_interval,
+            transaction_bytes=settings.pipeline.memory // 4,
+            known_tables=known_tables,
+        )
     from resources.mysql.source import MySQLSource
 
     return MySQLSource(
@@ -61,6 +82,7 @@ def open_source(
         pipeline=settings.name,
         include=source.tables,
         exclude=source.exclude,
+        startup=_start(source.startup),
         zero_dates=settings.dirty_data.zero_dates,
         chunk_batch_rows=source.snapshot.batch_rows,
         parallel=source.snapshot.parallel,
@@ -69,6 +91,13 @@ def open_source(
         transaction_bytes=settings.pipeline.memory // 4,
         known_tables=known_tables,
     )
+
+
+def _start(startup: str | LogPlace) -> Start:
+    """Return where a new pipeline's change log begins; tables are loaded beside it."""
+    if isinstance(startup, LogPlace):
+        return startup.place()
+    return "earliest" if startup == "earliest" else "latest"
 
 
 def _poll_arguments(source: SqlSourceSettings, where: str) -> dict[str, object]:
@@ -161,7 +190,7 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
     from cdc_assets.engine.pipeline import EngineOptions
 
     source, pipeline, dirty = settings.source, settings.pipeline, settings.dirty_data
-    snapshot = SnapshotOptions() if isinstance(source, SqlSourceSettings) else source.snapshot
+    snapshot = source.snapshot if isinstance(source, MySQLSourceSettings) else SnapshotOptions()
     return EngineOptions(
         capture_filter=settings.capture_filter(),
         history=_history(settings),
@@ -188,4 +217,4 @@ def _history(settings: PipelineSettings) -> Literal["snapshot", "log", "none"]:
     """Return where a table's first rows come from."""
     if isinstance(settings.source, SqlSourceSettings):
         return "log"
-    return "snapshot" if settings.source.startup == "initial" else "none"
+    return "snapshot" if settings.source.loads else "none"

@@ -44,9 +44,10 @@ def build_pipeline(settings: PipelineSettings, jobs: PipelineJobs) -> dg.Definit
 def build_sync_sensors(
     pipelines: list[PipelineSettings], jobs: dict[str, PipelineJobs]
 ) -> list[dg.SensorDefinition]:
-    """Return one sensor per server with a log, and one per polling pipeline."""
+    """Return one sensor per server or archive with a log, and one per polling pipeline."""
     polled = [p for p in pipelines if isinstance(p.source, SqlSourceSettings)]
-    logged = sorted((p for p in pipelines if p not in polled), key=lambda p: p.source.server)
+    logged = [p for p in pipelines if p not in polled and p.source.follows]
+    logged.sort(key=lambda p: p.source.server)
     sensors = [build_auto_increment_sensor(p, jobs[p.name].sync) for p in polled]
     for server, group in groupby(logged, key=lambda p: p.source.server):
         members = list(group)

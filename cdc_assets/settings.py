@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from cdc_assets.settings_env import (
     SECRET_KEYS,
@@ -26,7 +27,11 @@ from cdc_assets.settings_env import (
 from cdc_assets.settings_errors import add_problems
 from cdc_assets.settings_problems import KeyPath, Problem, Yaml, join_problems
 from cdc_assets.settings_sink import DuckDBSinkSettings, MemorySinkSettings
-from cdc_assets.settings_source import MySQLSourceSettings, SqlSourceSettings
+from cdc_assets.settings_source import (
+    BinlogFilesSourceSettings,
+    MySQLSourceSettings,
+    SqlSourceSettings,
+)
 from cdc_assets.settings_types import (
     LANGUAGE,
     Count,
@@ -129,12 +134,15 @@ class Rate(Part):
     """Bytes per second; no limit if left out."""
 
 
-Source = Annotated[MySQLSourceSettings | SqlSourceSettings, Field(discriminator="type")]
+Source = Annotated[
+    MySQLSourceSettings | BinlogFilesSourceSettings | SqlSourceSettings,
+    Field(discriminator="type"),
+]
 Sink = Annotated[DuckDBSinkSettings | MemorySinkSettings, Field(discriminator="type")]
 
 _SHAPES_DATA: dict[str, Any] = {
     "name": True,
-    "source": {"type", "tables", "exclude", "startup", "keys"},
+    "source": {"type", "tables", "exclude", "startup", "stop_at", "keys"},
     "sink": {"type", "types"},
     "route": True,
     "transform": True,
@@ -172,6 +180,17 @@ class PipelineSettings(Part):
 
     _document: Document | None = PrivateAttr(default=None)
 
+    @model_validator(mode="after")
+    def _check_stop(self) -> PipelineSettings:
+        if self.pipeline.follow_for and self.source.stop_at is not None:
+            raise PydanticCustomError(
+                "stop",
+                "cannot stand beside `pipeline.follow_for`: a run that stops somewhere does not "
+                "follow",
+                {"at": ("source", "stop_at")},
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _default_change_log(cls, data: object) -> object:
@@ -205,7 +224,7 @@ class PipelineSettings(Part):
 
         Addresses, secrets, limits, timings and words for people do not count.
         """
-        shape = self.model_dump(mode="json", include=_SHAPES_DATA)
+        shape = self.model_dump(mode="json", include=_SHAPES_DATA, exclude_none=True)
         shape["source"]["tables"] = self.capture_filter()
         shape["source"].pop("exclude")
         text = json.dumps(shape, sort_keys=True, ensure_ascii=False)

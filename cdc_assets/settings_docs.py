@@ -34,8 +34,9 @@ and missing variables are listed together, each with file, line and column:
 **Values.** Durations are `250ms`, `10s`, `5m`, `1h30m`, `7d`, `2w` or a number of seconds. Sizes
 are `64kB`, `256MB` (powers of 1000), `1GiB` (powers of 1024) or a number of bytes. Patterns are
 `database.table` with the wildcards `*`, `?`, `[0-9]` and `[!a]`; put a pattern that begins with
-`*` in quotes. YAML is read by the rules of version 1.2: `off` and `no` are words. Anchors,
-aliases, merge keys and tags are refused. A section with nothing below it has its defaults.
+`*` in quotes. Times are ISO 8601 with their zone, `2026-11-01T00:00:00Z`. YAML is read by the
+rules of version 1.2: `off` and `no` are words. Anchors, aliases, merge keys and tags are refused.
+A section with nothing below it has its defaults.
 
 **Environment.** `${env:NAME}` stands for a variable, `${env:NAME:-default}` has a default. A
 secret is never written in the file: `password` is exactly one reference without a default, and so
@@ -74,9 +75,9 @@ def _section(path: str, model: type[Part], seen: set[object]) -> Iterator[str]:
     yield "| key | value | default | meaning |\n|---|---|---|---|"
     below: list[tuple[str, type[Part]]] = []
     for name, field in model.model_fields.items():
-        sections = list(_sections(field.annotation))
+        sections = _sections(field.annotation)
         below += [(f"{path}.{name}".lstrip("."), section) for section in sections]
-        word = "section" if sections else _type(field.annotation, field.metadata)
+        word = _type(field.annotation, field.metadata)
         meaning = " ".join((field.description or "").split()).replace("|", "\\|")
         yield f"| `{name}` | {word} | {_default(field, word)} | {meaning} |"
     yield ""
@@ -98,13 +99,16 @@ def _type(annotation: object, metadata: Iterable[object] = ()) -> str:
     for mark in metadata:
         if isinstance(mark, Kind):
             return mark.word
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return "section"
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type(arguments[0], arguments[1:])
     if origin is Literal:
         return ", ".join(f"`{a}`" for a in arguments)
     if origin in (Union, types.UnionType):
-        return " or ".join(_type(a) for a in arguments if a is not type(None))
+        words = [_type(a) for a in arguments if a is not type(None)]
+        return " or ".join(dict.fromkeys(words))
     if origin is tuple:
         return "list" if arguments[0] is Any else f"list of {_type(arguments[0])}s"
     if origin is dict:

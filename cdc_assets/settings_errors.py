@@ -13,6 +13,7 @@ from typing import get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from cdc_assets.settings_place import PLACE, WORD
 from cdc_assets.settings_problems import KeyPath
 from cdc_assets.settings_yaml import Document
 
@@ -48,6 +49,7 @@ def add_problems(error: ValidationError, document: Document, model: type[BaseMod
     known = {problem.path for problem in document.problems}
     for detail in error.errors(include_url=False):
         path, kind = _path(detail["loc"], document.data), detail["type"]
+        path += tuple(detail.get("ctx", {}).get("at", ()))
         if kind in ("union_tag_invalid", "union_tag_not_found"):
             path = (*path, "type")
         if path in known:
@@ -87,7 +89,7 @@ def _path(loc: tuple[str | int, ...], data: object) -> KeyPath:
         if inside is not _ABSENT:
             data = inside
             path.append(step)
-        elif last and isinstance(data, dict) and step != data.get("type"):
+        elif last and isinstance(data, dict) and step not in (data.get("type"), WORD, PLACE):
             path.append(step)
     return tuple(path)
 

@@ -5,14 +5,14 @@ In: what the file says. Out: immutable settings in plain units; secrets stay ref
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from cdc_assets.settings_env import server_of
+from cdc_assets.settings_place import FilesStartup, LogPlace, ServerStartup, check_dialect
 from cdc_assets.settings_types import (
-    LANGUAGE,
     Duration,
     LocalPath,
     Part,
@@ -23,8 +23,8 @@ from cdc_assets.settings_types import (
     SecretUrl,
     Section,
     TablePattern,
-    not_built,
 )
+from resources.mysql.binlog.gtid import Flavor
 
 
 class Tls(Part):
@@ -84,11 +84,14 @@ class MySQLSourceSettings(Part):
     """Longest silence on a connection before it is taken for dead."""
     heartbeat: PositiveDuration = 5.0
     """Interval at which an idle server is asked to show a sign of life in the binlog stream."""
-    startup: Annotated[
-        Literal["initial", "latest"],
-        not_built(LANGUAGE, "earliest", "specific", "timestamp", "snapshot"),
-    ] = "initial"
-    """`initial` loads the tables in full, then follows; `latest` only follows from now on."""
+    startup: ServerStartup = "initial"
+    """`initial` loads the tables in full, then follows the log; `snapshot` loads them and does not
+    follow; `latest` only follows, from now on; `earliest` follows from the oldest log the server
+    still has. A section names a place in the log to follow from. Tables that are not loaded begin
+    empty and hold what the log has from there on."""
+    stop_at: LogPlace | None = None
+    """Where syncs stop: they end at this place and read nothing past it. A snapshot still loads a
+    table as it is now."""
     snapshot: Annotated[SnapshotOptions, Section] = SnapshotOptions()
     """How whole tables are read."""
 
@@ -112,6 +115,23 @@ class MySQLSourceSettings(Part):
             raise PydanticCustomError("address", "needs `user`")
         return self
 
+    @model_validator(mode="after")
+    def _check_dialects(self) -> MySQLSourceSettings:
+        flavor: Flavor = "mariadb" if self.type == "mariadb" else "mysql"
+        check_dialect("startup", self.startup, flavor)
+        check_dialect("stop_at", self.stop_at, flavor)
+        return self
+
+    @property
+    def loads(self) -> bool:
+        """Whether tables are loaded in full before their changes are merged."""
+        return self.startup in ("initial", "snapshot")
+
+    @property
+    def follows(self) -> bool:
+        """Whether syncs read the log."""
+        return self.startup != "snapshot"
+
     @property
     def server(self) -> str:
         """What names the server, the same for every pipeline on it; never a secret."""
@@ -123,8 +143,46 @@ class MySQLSourceSettings(Part):
         return f"{self.host}:{self.port}" if self.host else str(self.socket)
 
 
+class BinlogFilesSourceSettings(Part):
+    """Archived binary logs of a MySQL or MariaDB server, read without the server."""
+
+    type: Literal["binlog_files"]
+    """A folder of log files."""
+    path: LocalPath
+    """Folder, or fsspec URL of one (`s3://backups/shop/binlog`): files `<name>.<number>` of one
+    server, as they are or compressed (`.gz`, `.zst`, `.xz`, `.bz2`)."""
+    tables: tuple[TablePattern, ...] = Field(min_length=1)
+    """Tables to take, `database.table` with fnmatch wildcards."""
+    exclude: tuple[TablePattern, ...] = ()
+    """Tables to leave out although `tables` selects them."""
+    startup: FilesStartup = "earliest"
+    """`earliest` begins with the first file; a section names another place. Tables begin empty and
+    hold what the files have from there on."""
+    stop_at: LogPlace | None = None
+    """Where syncs stop: they end at this place and read nothing past it."""
+    poll_interval: PositiveDuration = 5.0
+    """Pause between looks for new files while a run follows."""
+
+    @property
+    def server(self) -> str:
+        """What names the archive, the same for every pipeline on it; never a secret."""
+        return self.path
+
+    @property
+    def loads(self) -> bool:
+        """Whether tables are loaded in full before their changes are merged."""
+        return False
+
+    @property
+    def follows(self) -> bool:
+        """Whether syncs read the log."""
+        return True
+
+
 class SqlSourceSettings(Part):
     """Insert-only tables of any SQLAlchemy database, read by polling their auto-increment key."""
+
+    stop_at: ClassVar[None] = None  # a polled table has no places to stop at
 
     type: Literal["sql"]
     """Polling of any SQL database."""
@@ -152,3 +210,13 @@ class SqlSourceSettings(Part):
     def server(self) -> str:
         """What names the server, the same for every pipeline on it; never a secret."""
         return server_of(self.url.get_secret_value())
+
+    @property
+    def loads(self) -> bool:
+        """Whether tables are loaded in full before their changes are merged."""
+        return False
+
+    @property
+    def follows(self) -> bool:
+        """Whether syncs read the log."""
+        return True

@@ -171,7 +171,8 @@ def matching(pattern: str, words: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _schema(*shapes: dict[str, Any]) -> WithJsonSchema:
+def schema_of(*shapes: dict[str, Any]) -> WithJsonSchema:
+    """Return the JSON schema of a value: one of these shapes, or an environment reference."""
     return WithJsonSchema({"anyOf": [*shapes, _ENV_TEXT]})
 
 
@@ -181,7 +182,7 @@ Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
     Kind("duration"),
-    _schema({"type": "number", "minimum": 0}, {"type": "string", "pattern": "^[0-9.a-z]+$"}),
+    schema_of({"type": "number", "minimum": 0}, {"type": "string", "pattern": "^[0-9.a-z]+$"}),
 ]
 """Seconds."""
 
@@ -192,7 +193,7 @@ Size = Annotated[
     int,
     BeforeValidator(parse_size),
     Kind("size"),
-    _schema(
+    schema_of(
         {"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9.]+ ?[A-Za-z]+$"}
     ),
 ]
@@ -201,14 +202,16 @@ Size = Annotated[
 PositiveSize = Annotated[Size, Field(gt=0)]
 """Bytes, at least one."""
 
-Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0), _schema({"type": "integer"})]
+Count = Annotated[int, BeforeValidator(_no_bool), Field(ge=0), schema_of({"type": "integer"})]
 """A whole number, 0 included."""
 
-PositiveCount = Annotated[int, BeforeValidator(_no_bool), Field(ge=1), _schema({"type": "integer"})]
+PositiveCount = Annotated[
+    int, BeforeValidator(_no_bool), Field(ge=1), schema_of({"type": "integer"})
+]
 """A whole number, at least 1."""
 
 Port = Annotated[
-    int, BeforeValidator(_no_bool), Field(ge=1, le=65535), _schema({"type": "integer"})
+    int, BeforeValidator(_no_bool), Field(ge=1, le=65535), schema_of({"type": "integer"})
 ]
 """A TCP port."""
 

@@ -14,7 +14,6 @@ import dagster as dg
 from cdc_assets import naming
 from cdc_assets.inventory import Inventory
 from cdc_assets.settings import PipelineSettings
-from cdc_assets.settings_source import SqlSourceSettings
 from resources.model.table_id import TableId
 
 PIPELINE_TAG = "cdc/pipeline"
@@ -25,10 +24,8 @@ TAG_CHARACTERS = 63
 
 
 def has_snapshot(settings: PipelineSettings) -> bool:
-    """Return whether tables are loaded by chunks; polling gets their history from the log."""
-    return not isinstance(settings.source, SqlSourceSettings) and (
-        settings.source.startup == "initial"
-    )
+    """Return whether tables are loaded by chunks; others begin empty and follow the log."""
+    return settings.source.loads
 
 
 def run_tags(settings: PipelineSettings) -> dict[str, str]:

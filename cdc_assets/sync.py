@@ -17,12 +17,15 @@ from pydantic import Field
 from cdc_assets import inventory, naming
 from cdc_assets.failures import failures, stopped_failure
 from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings_place import parse_place
 from cdc_assets.specs import changes_spec, table_spec
+from resources.errors import ConfigError
 from resources.model.table_id import TableId
 
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
     from cdc_assets.engine.report import SyncReport, TableReport
+    from cdc_assets.engine.run import SyncOptions
     from cdc_assets.events import RunEvents
 
 
@@ -34,6 +37,11 @@ class SyncConfig(dg.Config):
         ge=0,
         description="Seconds to keep following after the run has caught up; the pipeline file's "
         "pipeline.follow_for if left out.",
+    )
+    stop_at: str | None = Field(
+        default=None,
+        description="Where to end before that: a time with its zone (2026-11-01T00:00:00Z), "
+        "file:position or a GTID set; the pipeline file's source.stop_at if left out.",
     )
 
 
@@ -68,10 +76,8 @@ def build_sync(
             opened(settings, context.run.run_id, context.log.info) as pipeline,
         ):
             if tuple(naming.changes_key(settings.name)) in keys:
-                seconds = settings.pipeline.follow_for
-                if config.follow_for is not None:
-                    seconds = config.follow_for
-                yield from sync_pipeline(context, settings, pipeline, seconds)
+                options = sync_options(settings, config)
+                yield from sync_pipeline(context, settings, pipeline, options)
             else:
                 chosen = sorted(naming.table_of_key(list(key)) for key in keys)
                 yield from merge_tables(context, settings, pipeline, chosen)
@@ -79,13 +85,36 @@ def build_sync(
     return sync
 
 
+def sync_options(settings: PipelineSettings, config: SyncConfig) -> "SyncOptions":
+    """Return how long a run follows and where it ends, by its config and the pipeline file.
+
+    Raises:
+        ConfigError: `stop_at` is no place, or stands beside `follow_for`.
+    """
+    from cdc_assets.engine.run import SyncOptions
+
+    follow_for = settings.pipeline.follow_for
+    stop_at = settings.source.stop_at.place() if settings.source.stop_at else None
+    if config.follow_for is not None:
+        follow_for = config.follow_for
+    if config.stop_at is not None:
+        stop_at = parse_place(config.stop_at)
+    if stop_at is not None and follow_for:
+        raise ConfigError(
+            "a run that stops somewhere does not follow",
+            where="run config",
+            remedy="leave out `follow_for` or `stop_at`, or set follow_for: 0",
+        )
+    return SyncOptions(follow_for, stop_at)
+
+
 def sync_pipeline(
     context: dg.AssetExecutionContext,
     settings: PipelineSettings,
     pipeline: "Pipeline",
-    follow_for: float,
+    options: "SyncOptions",
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Capture up to now, or for `follow_for` seconds, and merge every touched table.
+    """Capture as far as the options say, and merge every touched table.
 
     The engine works in a thread of its own, so that a run that waits for changes still reports
     in time and ends at a boundary when it is cancelled.
@@ -96,19 +125,24 @@ def sync_pipeline(
     """
     from cdc_assets.background import Background
     from cdc_assets.engine.report import TableReport
-    from cdc_assets.engine.run import SyncOptions, run_sync
+    from cdc_assets.engine.run import run_sync
     from cdc_assets.events import RunEvents
     from cdc_assets.metadata import capture_metadata
     from cdc_assets.preflight import require_ready
 
+    if not settings.source.follows:
+        context.log.info(
+            "nothing to do: with source.startup `snapshot` tables are loaded and not followed; run "
+            + naming.job_name(settings.name, "snapshot")
+        )
+        return
     require_ready(pipeline)
     events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
 
     def work(say: Callable[[TableReport | str], None], stopped: Callable[[], bool]) -> "SyncReport":
         pipeline.say = say
         return run_sync(
-            pipeline,
-            SyncOptions(follow_for, stopped, on_table=lambda r: say(_copied(r))),
+            pipeline, replace(options, stop=stopped, on_table=lambda r: say(_copied(r)))
         )
 
     engine: Background[TableReport | str, SyncReport] = Background(work)

@@ -2,7 +2,9 @@
 
 Starts the best server this machine can have, fills a small shop, keeps writing to it, runs the
 same `dagster job execute` commands a user would, kills them with -9, resumes, and compares every
-table with `SELECT` on the source. Ends with `demo: equal, <n> tables, <m> rows`, or exits 1.
+table with `SELECT` on the source. Polls an OceanBase table; loads a recorded archive of log files
+without any server, once in full and once up to a mistake. Ends with
+`demo: equal, <n> tables, <m> rows`, or exits 1.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from examples import shop_data
+from examples import record_archive, shop_data
 from tests import oracle
 from tests.servers import Server, available, start_server
 
@@ -51,6 +53,19 @@ sink:
 """
 
 
+ARCHIVE = """
+name: {name}
+source:
+  type: binlog_files
+  path: {folder}
+  tables: ["shop.*"]
+  {stop}
+sink:
+  type: duckdb
+  path: {lake}
+"""
+
+
 def main() -> int:
     """Run the demo; returns the exit code."""
     began = time.monotonic()
@@ -63,6 +78,7 @@ def main() -> int:
         with start_server("oceanbase") as server:
             _headline(f"{server.name} is up on a unix socket")
             differences += _events(server, home)
+        differences += _archive(home)
     bad = [d for d in differences if d]
     for difference in bad:
         print(f"demo: NOT EQUAL: {difference}")
@@ -123,6 +139,25 @@ def _events(server: Server, home: Path) -> list[oracle.Difference]:
     return [_compare(f"{database}.events", oracle.mysql_rows(connection, database, "events"), lake)]
 
 
+def _archive(home: Path) -> list[oracle.Difference]:
+    folder, found = record_archive.FOLDER, []
+    _headline("recorded log files without a server: all of them, then up to a mistaken DELETE")
+    moment = record_archive.mistake_after()
+    for name, stop, recorded in (
+        ("archived", "", "after"),
+        ("rescued", f"stop_at: {{timestamp: {moment}}}", "before"),
+    ):
+        lake = home / f"{name}.duckdb"
+        run = _Runner(
+            home, name, ARCHIVE.format(name=name, folder=folder, stop=stop, lake=lake), {}
+        )
+        run.finished(f"{name}_sync")
+        for table, rows in record_archive.expected_rows(recorded).items():
+            sink = record_archive.as_recorded(oracle.duckdb_rows(str(lake), "shop", table))
+            found.append(_shown(f"{name}: shop.{table}", rows, sink))
+    return found
+
+
 def _insert_events(cursor: Any, count: int) -> None:
     rows = [(f"kind{i % 7}", i / 8, f"2026-01-01 00:00:00.{i:06d}") for i in range(count)]
     cursor.executemany("INSERT INTO events (kind, amount, happened) VALUES (%s, %s, %s)", rows)
@@ -130,10 +165,13 @@ def _insert_events(cursor: Any, count: int) -> None:
 
 def _compare(name: str, source: list[Any], lake: Path) -> oracle.Difference:
     namespace, _, table = name.partition(".")
-    sink = oracle.duckdb_rows(str(lake), namespace, table)
+    return _shown(name, source, oracle.duckdb_rows(str(lake), namespace, table))
+
+
+def _shown(name: str, source: list[Any], sink: list[Any]) -> oracle.Difference:
     difference = oracle.compare(name, source, sink)
     word = "DIFFERENT" if difference else "equal"
-    print(f"  {name:22} source {len(source):>8,} rows   sink {len(sink):>8,} rows   {word}")
+    print(f"  {name:26} source {len(source):>8,} rows   sink {len(sink):>8,} rows   {word}")
     return difference
 
 

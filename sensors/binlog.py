@@ -1,6 +1,7 @@
-"""One sensor per source server: its log has moved on, so its pipelines sync.
+"""One sensor per source server or archive: its log has moved on, so its pipelines sync.
 
-In: the pipelines of a server. Out: a sensor whose tick asks the server one question.
+In: the pipelines of a server. Out: a sensor whose tick asks the server one question, or lists the
+archive's folder once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import dagster as dg
 
 from cdc_assets import naming
 from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings_source import BinlogFilesSourceSettings
 from sensors.plan import Cursor, plan_sync
 from sensors.runs import last_run
 from sensors.ticks import Job, asked, build_sensor
@@ -47,7 +49,7 @@ def build_binlog_sensor(
 
 
 def read_position(settings: PipelineSettings) -> str:
-    """Return where the server's log ends now, `file:offset`.
+    """Return where the log ends now, `file:offset`; of an archive, its newest file and its size.
 
     Raises:
         ConfigError: A secret is missing, or the server refuses the account.
@@ -55,5 +57,9 @@ def read_position(settings: PipelineSettings) -> str:
     """
     from cdc_assets.connect import open_source
 
+    if isinstance(settings.source, BinlogFilesSourceSettings):
+        from resources.mysql.binlog.archive import Archive
+
+        return Archive(settings.source.path).newest()
     with closing(open_source(settings.resolve())) as source:
         return str(source.current_position())

@@ -98,6 +98,9 @@ class ScriptedSource:
     def current_position(self) -> BinlogPosition:
         return BinlogPosition("log.000001", len(self.log), "", IDENTITY)
 
+    def start_position(self) -> BinlogPosition:
+        return self.current_position()
+
     def list_tables(self) -> list[TableId]:
         return sorted(self.tables)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import dropwhile
 
 import pyarrow as pa
 
@@ -24,6 +25,13 @@ from resources.failpoints import failpoint
 from resources.model.change import OP, SEQ, TS, ChangeBatch, RowKind, TableNotice, segment_of
 from resources.model.table import TableId, TableSchema
 from resources.sinks.contract import Fence, Sink, TargetTable, Watermark, Written
+
+_EMPTYING = ("truncate", "drop")
+_REMEDIES = {
+    "snapshot": "materialize its snapshot partition",
+    "log": "load it by a pipeline of another name: polling cannot read a table again",
+    "none": "load it by a pipeline of another name: with this source.startup nothing is loaded",
+}
 
 
 @dataclass(frozen=True)
@@ -75,9 +83,7 @@ def apply_pending(pipeline: Pipeline, table: TableId, token: int, upto: int) -> 
     report.seq = max(after, end)
     if notice is not None:
         report.outcome = "needs_snapshot"
-        remedy = "materialize its snapshot partition"
-        if pipeline.options.history == "log":
-            remedy = "load it by a pipeline of another name: polling cannot read a table again"
+        remedy = _REMEDIES[pipeline.options.history]
         report.reason = (
             f"{notice.kind} at {notice.position} may have changed rows that the log does not "
             f"show ({notice.detail}): {remedy}"
@@ -87,8 +93,21 @@ def apply_pending(pipeline: Pipeline, table: TableId, token: int, upto: int) -> 
 
 
 def _first_rewrite(pipeline: Pipeline, table: TableId, after: int, upto: int) -> TableNotice | None:
+    """Return the first notice after which the target would no longer equal its source.
+
+    A table that begins empty and is emptied before its first row simply begins there: so does
+    whatever a dump restores, DROP TABLE first.
+    """
     notices = pipeline.log.notices(table, after, upto)
-    return next((n for n in notices if n.rewrites and n.seq > after), None)
+    rewrites: Iterator[TableNotice] = (n for n in notices if n.rewrites and n.seq > after)
+    if pipeline.options.history == "none" and not after:
+        rewrites = dropwhile(
+            lambda n: (
+                n.kind in _EMPTYING and next(pipeline.log.read(table, 0, n.seq - 1), None) is None
+            ),
+            rewrites,
+        )
+    return next(rewrites, None)
 
 
 def _apply_groups(

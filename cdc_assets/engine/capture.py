@@ -30,7 +30,7 @@ from resources.model.change import (
     TableNotice,
     first_seq,
 )
-from resources.model.position import PollPosition, Position
+from resources.model.position import Position
 from resources.stores.change_log import SegmentWriter
 from resources.stores.leases import Lease
 from resources.stores.segments import Segment
@@ -50,19 +50,13 @@ def ensure_origin(pipeline: Pipeline) -> Position:
     resume = pipeline.log.segments.resume_position()
     if resume is not None:
         return resume
-    start = pipeline.source.current_position()
-    if pipeline.options.history == "log":
-        start = _start_of_history(start)
+    start = pipeline.source.start_position()
     pipeline.log.segments.ensure_origin(start)
+    pipeline.say(f"the change log begins at {start}")
     resume = pipeline.log.segments.resume_position()
     if resume is None:
         raise TerminalError("the change log has no origin right after it was set")
     return resume
-
-
-def _start_of_history(position: Position) -> Position:
-    """Return the position before the first row, for sources whose log is the table itself."""
-    return replace(position, marks={}) if isinstance(position, PollPosition) else position
 
 
 def window_of(ts_us: int, length: Literal["day", "hour"]) -> str:

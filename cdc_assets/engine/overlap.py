@@ -14,6 +14,10 @@ from contextlib import contextmanager
 from cdc_assets.engine.capture import capture_by_policy
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import CaptureReport
+from resources.errors import ConfigError
+from resources.model.place import Place
+from resources.model.position import Position
+from resources.model.source import SeekableSource
 from resources.stores.leases import Lease
 from resources.stores.segments import Segment
 
@@ -24,6 +28,7 @@ def capturing(
     lease: Lease,
     report: CaptureReport,
     follow_for: float,
+    stop_at: Place | None,
     stopped: Callable[[], bool],
 ) -> Iterator[Iterator[list[Segment]]]:
     """Capture in a thread; give out the segments committed since the last look.
@@ -33,6 +38,7 @@ def capturing(
         lease: The right to capture.
         report: Filled as it goes.
         follow_for: Seconds to tail; 0 ends at the position the server has now.
+        stop_at: Ends at this place, or at the position the server has now if that comes first.
         stopped: Asked at boundaries; True ends the capture.
 
     Yields:
@@ -49,7 +55,7 @@ def capturing(
 
     def read() -> None:
         try:
-            until = None if follow_for > 0 else pipeline.source.current_position()
+            until = None if follow_for > 0 else _end_of_run(pipeline, stop_at)
             for segment in capture_by_policy(pipeline, lease, until, stop, report):
                 ready.put(segment)
             ready.put(None)
@@ -63,6 +69,16 @@ def capturing(
     finally:
         abandoned.set()
         thread.join()
+
+
+def _end_of_run(pipeline: Pipeline, stop_at: Place | None) -> Position:
+    if stop_at is None:
+        return pipeline.source.current_position()
+    if not isinstance(pipeline.source, SeekableSource):
+        raise ConfigError(
+            "a polled source has no places to stop at", remedy="leave `stop_at` out of the run"
+        )
+    return pipeline.source.stop_position(stop_at)
 
 
 def _drained(

@@ -31,7 +31,8 @@ class EngineOptions:
     Args:
         capture_filter: The table patterns in canonical form; kept with every segment.
         history: Where a table's first rows come from: chunks (`snapshot`), the log itself
-            (`log`, polling), or nowhere (`none`, start at the latest position).
+            (`log`, polling), or nowhere (`none`: targets begin empty and hold what the log has
+            from the pipeline's origin on).
         window: Length of a change-log partition.
         commit_interval: Seconds after which an open segment is committed while tailing.
         segment_rows: Rows after which a segment is committed.

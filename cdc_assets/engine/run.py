@@ -18,6 +18,7 @@ from cdc_assets.engine.pending import Merging
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import CaptureReport, CopyReport, SyncReport, TableReport
 from resources.errors import LeaseHeld, TerminalError
+from resources.model.place import Place
 from resources.model.position import Position, reached
 from resources.model.table import TableId
 
@@ -28,17 +29,21 @@ class SyncOptions:
 
     Args:
         follow_for: Seconds to keep tailing after the position the server had at the start.
+        stop_at: A place to end at before that; cannot stand beside `follow_for`.
         stop: Asked at boundaries; True ends the run early.
         on_table: Called with a table's outcome as soon as it is known.
     """
 
     follow_for: float = 0.0
+    stop_at: Place | None = None
     stop: Callable[[], bool] = lambda: False
     on_table: Callable[[TableReport], None] = field(default=lambda _report: None)
 
 
 def run_sync(pipeline: Pipeline, options: SyncOptions | None = None) -> SyncReport:
     """Capture up to the position the server has now, and merge every table that changed.
+
+    With `stop_at` capture ends there, if the server has got that far.
 
     Capturing and merging overlap. A table that cannot be merged is stopped or left behind, and
     the others go on.
@@ -60,7 +65,12 @@ def run_sync(pipeline: Pipeline, options: SyncOptions | None = None) -> SyncRepo
         merging = Merging(pipeline, lease.token, report, options.on_table)
         merging.backlog()
         with capturing(
-            pipeline, lease, report.capture, options.follow_for, options.stop
+            pipeline,
+            lease,
+            report.capture,
+            options.follow_for,
+            options.stop_at,
+            options.stop,
         ) as segments:
             for batch in segments:
                 merging.segments(batch)

@@ -130,6 +130,19 @@ class RejectedRow:
 
 
 @dataclass(frozen=True)
+class ShapeRecord:
+    """What a source remembers of a table's shape, from a place of its log on.
+
+    Args:
+        table: The table; with an empty name, its database.
+        text: In the source's own words; empty once there is nothing to remember.
+    """
+
+    table: TableId
+    text: str
+
+
+@dataclass(frozen=True)
 class LogSlice:
     """A stretch of a source's log, decoded.
 
@@ -145,6 +158,8 @@ class LogSlice:
         rejected: Rows that could not be decoded.
         notices: DDL and the like on wanted tables.
         bytes_read: Log bytes this slice stands for.
+        shapes: What became of shapes up to its end; kept in the commit that moves the log's end
+            there, and given back to the source when it reads on from there.
     """
 
     batches: list[ChangeBatch]
@@ -157,3 +172,4 @@ class LogSlice:
     rejected: list[RejectedRow] = field(default_factory=list)
     notices: list[TableNotice] = field(default_factory=list)
     bytes_read: int = 0
+    shapes: list[ShapeRecord] = field(default_factory=list)

@@ -65,8 +65,11 @@ class BinlogPosition:
         return f"{self.file}:{self.offset}"
 
     def reached(self, other: BinlogPosition) -> bool:
-        """Return whether this position is at or past `other` by file order on one server."""
-        return (_file_number(self.file), self.offset) >= (
+        """Return whether this position is at or past `other` by file order on one server.
+
+        Files of different servers have no order: never reached.
+        """
+        return self.identity == other.identity and (_file_number(self.file), self.offset) >= (
             _file_number(other.file),
             other.offset,
         )

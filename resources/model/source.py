@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from resources.model.change import LogSlice, RejectedRow
 from resources.model.chunk import Chunk
+from resources.model.place import Place
 from resources.model.position import Position, ServerIdentity
 from resources.model.table import TableId, TableSchema
 
@@ -65,6 +66,15 @@ class Source(Protocol):
         """Return the end of the log as it is now (for polling: the marks to read up to)."""
         ...
 
+    def start_position(self) -> Position:
+        """Return where the change log of a new pipeline begins.
+
+        Raises:
+            PositionPurged: The log no longer has the place the pipeline's settings name.
+            ConfigError: The log has no such place.
+        """
+        ...
+
     def list_tables(self) -> list[TableId]:
         """Return the tables the pipeline's patterns select, sorted."""
         ...
@@ -107,6 +117,22 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Close every connection."""
+        ...
+
+
+@runtime_checkable
+class SeekableSource(Source, Protocol):
+    """A source whose log has places a person can name."""
+
+    def stop_position(self, place: Place) -> Position:
+        """Return where a run that shall stop at a place stops.
+
+        Returns:
+            The place; the end of the log as it is now if the log does not reach it yet.
+
+        Raises:
+            ConfigError: The place is no boundary between transactions.
+        """
         ...
 
 

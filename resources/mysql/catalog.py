@@ -19,6 +19,7 @@ from resources.model.source import Finding
 from resources.model.table import Column, TableId, TableSchema
 from resources.mysql.identifiers import quote_table
 from resources.mysql.types import ColumnFacts, Unsupported, column_from_facts
+from resources.mysql.working_copies import is_working_copy
 
 SYSTEM_SCHEMAS = frozenset(
     {
@@ -53,6 +54,9 @@ WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA IN %s AND TABLE_NAME IN %s"""
 class TablePatterns:
     """Which tables a pipeline selects.
 
+    The tables that schema change tools work with are selected only by a pattern that names them
+    without wildcards: `shop.*` does not mean `shop._orders_gho`.
+
     Args:
         include: fnmatch patterns `database.table`; the first dot divides.
         exclude: Patterns that win over `include`.
@@ -76,7 +80,14 @@ class TablePatterns:
         """Return whether a table is selected; tables of the server's own schemas never are."""
         if table.database.lower() in SYSTEM_SCHEMAS:
             return False
-        return selects(self.include, self.exclude, table, self.fold_case)
+        include = self.include
+        if is_working_copy(table.table):
+            include = tuple(p for p in include if self._is_name(p.partition(".")[2], table.table))
+        return selects(include, self.exclude, table, self.fold_case)
+
+    def _is_name(self, pattern: str, name: str) -> bool:
+        """Return whether the part of a pattern after its first dot is just a table's name."""
+        return pattern.lower() == name.lower() if self.fold_case else pattern == name
 
 
 @dataclass(frozen=True)
@@ -124,18 +135,25 @@ def read_schemas(connection: Connection[Any], tables: Sequence[TableId]) -> Cata
     wanted = sorted(set(tables))
     for begin in range(0, len(wanted), _BATCH):
         batch = set(wanted[begin : begin + _BATCH])
-        comments = {t: row[0] for t, row in _rows(connection, _TABLES, batch)}
-        indexes = _unique_indexes(_rows(connection, _UNIQUE, batch))
-        for table, facts in _columns(_rows(connection, _COLUMNS, batch)).items():
+        comments = {t: row[0] for t, row in rows_by_table(connection, _TABLES, batch)}
+        indexes = _unique_indexes(rows_by_table(connection, _UNIQUE, batch))
+        for table, facts in _columns(rows_by_table(connection, _COLUMNS, batch)).items():
             if table in comments:
                 unique = _as_defined(connection, table, indexes.get(table, {}))
                 _add(result, table, facts, unique, comments[table])
     return result
 
 
-def _rows(
+def rows_by_table(
     connection: Connection[Any], statement: str, batch: set[TableId]
 ) -> Iterator[tuple[TableId, tuple[Any, ...]]]:
+    """Yield what a query of information_schema says of tables: the table, then its other columns.
+
+    Args:
+        connection: Of `connection.connect`.
+        statement: Selects database and name first; takes the databases and the names as lists.
+        batch: The tables.
+    """
     # Databases and names are matched apart, so that thousands of shards stay one query; the
     # cross product's surplus is dropped here.
     databases = sorted({t.database for t in batch})

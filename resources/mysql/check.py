@@ -105,7 +105,7 @@ def check_server(
         for rule in _LOG_RULES:
             findings.extend(rule(server))
     for schema in schemas.values():
-        findings.extend(_check_key(schema))
+        findings.extend(check_key(schema))
     return findings
 
 
@@ -274,7 +274,8 @@ def _check_server_id(server: _Server) -> Iterator[Finding]:
         yield Finding("error", "server_id", message, remedy)
 
 
-def _check_key(schema: TableSchema) -> Iterator[Finding]:
+def check_key(schema: TableSchema) -> Iterator[Finding]:
+    """Yield what stands in the way of merging a table by its key."""
     table = schema.table
     if not schema.key:
         message = f"{table} has neither a primary key nor a unique key without NULLs"

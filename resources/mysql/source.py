@@ -18,6 +18,7 @@ from resources.errors import ConfigError
 from resources.model.change import LogSlice
 from resources.model.chunk import Chunk
 from resources.model.keys import key_parameters
+from resources.model.place import Place, Start
 from resources.model.position import BinlogPosition, Position, ServerIdentity
 from resources.model.source import ChunkRows, Finding
 from resources.model.table import TableId, TableSchema
@@ -30,6 +31,7 @@ from resources.mysql.continuity import verify_continuity
 from resources.mysql.identifiers import quote_identifier, quote_table
 from resources.mysql.pool import ConnectionPool
 from resources.mysql.result_set import BATCH_ROWS, ZeroDates, select_arrow, select_list
+from resources.mysql.startup import LogServer, position_here, start_position, stop_position
 
 _KEYS_AT_ONCE = 100
 
@@ -45,6 +47,7 @@ class MySQLSource:
         pipeline: The pipeline's name; the replica id is derived from it unless set.
         include: Patterns `database.table`.
         exclude: Patterns that win over `include`.
+        startup: Where a new pipeline's change log begins.
         zero_dates: See `result_set.select_arrow`.
         chunk_batch_rows: Rows of a record batch at most.
         parallel: Chunks read at a time.
@@ -60,6 +63,7 @@ class MySQLSource:
         pipeline: str,
         include: Sequence[str],
         exclude: Sequence[str] = (),
+        startup: Start = "latest",
         zero_dates: ZeroDates = "null",
         chunk_batch_rows: int = BATCH_ROWS,
         parallel: int = 4,
@@ -70,6 +74,7 @@ class MySQLSource:
         self.settings = settings
         self.pipeline = pipeline
         self._include, self._exclude = tuple(include), tuple(exclude)
+        self._startup: Start = startup
         self._zero_dates: ZeroDates = zero_dates
         self._batch_rows = chunk_batch_rows
         self._known_tables = known_tables
@@ -97,6 +102,23 @@ class MySQLSource:
         """Return an end of the log all of whose transactions later reads see. See `Source`."""
         with self._asking() as connection:
             return server.visible_position(connection, server.server_facts(connection))
+
+    def start_position(self) -> BinlogPosition:
+        """Return where a new pipeline's change log begins. See `startup.start_position`."""
+        server_id = self.server_id()
+        with self._asking() as connection:
+            return start_position(self._log_server(connection, server_id), self._startup)
+
+    def stop_position(self, place: Place) -> BinlogPosition:
+        """Return where a run that shall stop at a place stops. See `startup.stop_position`."""
+        server_id = self.server_id()
+        with self._asking() as connection:
+            return stop_position(self._log_server(connection, server_id), place)
+
+    def _log_server(self, connection: Connection[Any], server_id: int) -> LogServer:
+        connect_anew = functools.partial(connect, self.settings)
+        facts = server.server_facts(connection)
+        return LogServer(connect_anew, connection, facts, server_id, self.settings.where)
 
     def patterns(self) -> catalog.TablePatterns:
         """Return the table patterns, with the server's rule about case."""
@@ -225,15 +247,18 @@ class MySQLSource:
             )
         if until is not None and not isinstance(until, BinlogPosition):
             raise ConfigError("`until` is not a binary log position", where=self.settings.where)
+        server_id = self.server_id()
         with self._asking() as connection:
             facts = server.server_facts(connection)
             verify_continuity(connection, facts, start, self.settings.where)
+            if start.identity != facts.identity:
+                start = position_here(self._log_server(connection, server_id), start)
         assert facts.flavor != "oceanbase", "refused above: it has no log"
         yield from stream_binlog(
             functools.partial(connect, self.settings),
             facts.flavor,
             facts.identity,
-            self.server_id(),
+            server_id,
             start,
             until,
             self.wanted,

@@ -195,6 +195,9 @@ def _refusal(facts: ColumnFacts) -> Unsupported | None:
     if "/* mariadb-5.3 */" in lowered or "/* 5.5 binary format */" in lowered:
         remedy = "ALTER TABLE … FORCE with mysql56_temporal_format = ON (MySQL: any rebuild)"
         return Unsupported(facts.name, "temporal column in the format before MySQL 5.6", remedy)
+    if facts.column_type.startswith("VECTOR"):  # as OceanBase alone spells it
+        remedy = "keep the value in a VARBINARY, or exclude the table"
+        return Unsupported(facts.name, "OceanBase sends a VECTOR with six digits", remedy)
     if facts.charset and text_decoder(facts.charset) is None:
         remedy = f"ALTER TABLE … MODIFY `{facts.name}` {lowered} CHARACTER SET utf8mb4"
         return Unsupported(facts.name, f"character set {facts.charset} cannot be decoded", remedy)

@@ -106,6 +106,10 @@ class SqlPollingSource:
         marks = {table: PollMark(None if e is None else e[1]) for table, e in ends.items()}
         return PollPosition(marks, self.identity())
 
+    def start_position(self) -> PollPosition:
+        """Return the position before every table's first row: the tables are their own log."""
+        return PollPosition({}, self.identity())
+
     def list_tables(self) -> list[TableId]:
         """Return the tables the patterns select, sorted; views only if `keys` names them."""
         found = {*self._flavor.database.run(self._flavor.list_tables), *self._keys}

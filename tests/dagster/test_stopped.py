@@ -177,14 +177,19 @@ def test_a_long_log_is_checked_link_by_link_and_as_a_whole_after_a_red_verdict(
 
 
 def test_a_bare_snapshot_skips_unfit_tables_with_their_remedy_and_loads_the_others(
-    room: Room, mysql: FamilyServer, shop: str, name: str
+    room: Room, mariadb: FamilyServer, mariadb_db: str, name: str
 ) -> None:
+    shop = mariadb_db
     run_sql(
-        mysql,
+        mariadb,
+        f"CREATE TABLE {shop}.orders (id INT PRIMARY KEY, item VARCHAR(40))",
+        f"CREATE TABLE {shop}.users (id INT PRIMARY KEY, name VARCHAR(40))",
+        f"INSERT INTO {shop}.orders VALUES (1,'pen'),(2,'book')",
+        f"INSERT INTO {shop}.users VALUES (1,'ann')",
         f"CREATE TABLE {shop}.keyless (id INT)",
-        f"CREATE TABLE {shop}.shapes (id INT PRIMARY KEY, at CHAR(3) CHARACTER SET swe7)",
+        f"CREATE TABLE {shop}.shapes (id INT PRIMARY KEY, at VARCHAR(99) COMPRESSED)",
     )
-    room.write_mysql(mysql, shop, name)
+    room.write_mysql(mariadb, shop, name)
     for _ in range(2):  # at the first start and afterwards
         result = room.execute(f"{name}_snapshot")
         assert not result.success
@@ -194,7 +199,7 @@ def test_a_bare_snapshot_skips_unfit_tables_with_their_remedy_and_loads_the_othe
         assert f"{shop}.shapes: column at" in text
         assert "is not on the source" not in text
         for table in ("orders", "users"):
-            assert room.target(shop, table) == rows_of(mysql, f"{shop}.{table}")
+            assert room.target(shop, table) == rows_of(mariadb, f"{shop}.{table}")
     assert f"{shop}.shapes" in partitions(room.instance, name)
     result = room.execute(f"{name}_snapshot", partition=f"{shop}.shapes")
     assert f"{shop}.shapes: column at" in failure(result)

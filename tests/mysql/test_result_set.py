@@ -14,6 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resources.errors import ConfigError, SchemaMismatch, SourceUnavailable
+from resources.model.source import ChunkRows
+from resources.model.table import TableSchema
+from resources.mysql import statement
 from resources.mysql.connection import connect
 from resources.mysql.result_set import select_arrow, select_list
 from tests.mysql.room import WHOLE, Room, read_table, settings_for
@@ -22,6 +25,15 @@ from tests.mysql.type_cases import type_table
 DAY = datetime.timedelta(days=1)
 
 
+@pytest.fixture(params=["binary", "text"])
+def protocol(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Read by one protocol, then by the other, as if nothing could be prepared."""
+    if request.param == "text":
+        monkeypatch.setattr(statement, "_prepare", lambda connection, sql: None)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("protocol")
 def test_every_type_and_its_extremes_arrive_exactly(room: Room) -> None:
     statements, expected = type_table(room.kind)
     room.execute(*statements)
@@ -42,6 +54,7 @@ def test_every_type_and_its_extremes_arrive_exactly(room: Room) -> None:
         assert got == {row: values.get(row) for row in ids}, column_type
 
 
+@pytest.mark.usefixtures("protocol")
 def test_zero_keeps_its_sign(room: Room) -> None:
     room.execute("CREATE TABLE z (id INT PRIMARY KEY, d DOUBLE)", "INSERT INTO z VALUES (1, -0e0)")
     stored = room.server.execute(f"SELECT d FROM {room.database}.z")[0][0]
@@ -64,6 +77,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.usefixtures("protocol")
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -87,6 +101,7 @@ def test_random_rows_come_back(room: Room, rows: list[Any], batch_rows: int) -> 
     assert got == values
 
 
+@pytest.mark.usefixtures("protocol")
 def test_rows_beyond_16_mib_are_joined(mysql_family: Any, family_db: str) -> None:
     room = Room(mysql_family, family_db)
     size = 40 << 20
@@ -103,7 +118,9 @@ def test_rows_beyond_16_mib_are_joined(mysql_family: Any, family_db: str) -> Non
     assert table["b"][4].as_py() == b"e"
 
 
-def test_zero_dates_are_set_aside_when_asked(mysql_family: Any, family_db: str) -> None:
+def test_zero_dates_are_set_aside_when_asked(
+    mysql_family: Any, family_db: str, protocol: str
+) -> None:
     room = Room(mysql_family, family_db)
     room.execute(
         "CREATE TABLE d (id INT PRIMARY KEY, d DATE, m DATETIME, t VARCHAR(9))",
@@ -119,7 +136,8 @@ def test_zero_dates_are_set_aside_when_asked(mysql_family: Any, family_db: str) 
     ]
     image = pa.ipc.open_stream(part.rejected[0].image).read_all()
     assert image.to_pylist() == [{"id": 2, "d": None, "m": None, "t": "b"}]
-    assert b"0000-00-00" in part.rejected[0].raw
+    as_sent = {"binary": b"\x00\x04\xe5\x07\x02\x1f\x01b", "text": b"\x0a0000-00-00"}
+    assert as_sent[protocol] in part.rejected[0].raw
     assert "0000-00-00" not in part.rejected[0].message
     (part,) = room.source().read_chunk(schema, WHOLE)
     assert part.rows["d"].null_count == 2
@@ -147,6 +165,7 @@ def test_a_connection_is_closed_when_rows_are_left_unread(room: Room, connection
     assert not connection.open
 
 
+@pytest.mark.usefixtures("protocol")
 def test_an_altered_table_is_a_schema_mismatch(room: Room) -> None:
     room.execute(
         "CREATE TABLE a (id INT PRIMARY KEY, t TIME, n INT)",
@@ -162,6 +181,101 @@ def test_an_altered_table_is_a_schema_mismatch(room: Room) -> None:
     room.execute("DROP TABLE a")
     with pytest.raises(SchemaMismatch, match="1146"):
         read_table(room.source(), schema)
+
+
+@pytest.mark.usefixtures("protocol")
+def test_a_widened_column_is_read_as_long_as_its_values_fit(room: Room) -> None:
+    room.execute(
+        "CREATE TABLE w (id INT PRIMARY KEY, n TINYINT, u SMALLINT UNSIGNED)",
+        "INSERT INTO w VALUES (1, -128, 65535)",
+    )
+    schema = room.schema("w")
+    room.execute("ALTER TABLE w MODIFY n BIGINT, MODIFY u INT")
+    assert read_table(room.source(), schema).to_pylist() == [{"id": 1, "n": -128, "u": 65535}]
+    room.execute("UPDATE w SET n = 128")
+    with pytest.raises(SchemaMismatch, match="column n"):
+        read_table(room.source(), schema)
+
+
+@pytest.mark.usefixtures("protocol")
+def test_text_that_is_none_is_set_aside(mysql_family: Any, family_db: str) -> None:
+    room = Room(mysql_family, family_db)
+    room.execute("CREATE TABLE v (id INT PRIMARY KEY, t VARCHAR(9))")
+    schema = room.schema("v")
+    room.execute("ALTER TABLE v MODIFY t VARBINARY(9)", "INSERT INTO v VALUES (1, x'ff'), (2, 'b')")
+    (part,) = room.source().read_chunk(schema, WHOLE)
+    assert part.rows.to_pylist() == [{"id": 2, "t": "b"}]
+    (bad,) = part.rejected
+    assert (bad.field, bad.key, bad.message) == ("t", '{"id":1}', "column t: not utf8mb4 text")
+    assert bad.raw.endswith(b"\x01\xff")
+
+
+def test_a_server_that_prepares_nothing_is_read_as_text(mysql_family: Any, family_db: str) -> None:
+    room = Room(mysql_family, family_db)
+    room.execute(
+        "CREATE TABLE f (id INT PRIMARY KEY, f FLOAT, d DOUBLE(9,2), t VARCHAR(9))",
+        "INSERT INTO f VALUES (1, 123456.789, 1234.56, 'a%b')",
+    )
+    schema = room.schema("f")
+    sql = f"SELECT {select_list(schema)} FROM {room.database}.f WHERE t = %s"
+    (exact,) = _select(room, sql, schema)
+    before = room.server.execute("SELECT @@GLOBAL.max_prepared_stmt_count")[0][0]
+    room.server.execute("SET GLOBAL max_prepared_stmt_count = 0")
+    try:
+        with closing(connect(room.settings)) as connection:
+            for _ in range(3):
+                (part,) = select_arrow(connection, sql, ("a%b",), schema)
+                assert part.rows.equals(exact.rows)
+            assert _status(connection, "Com_stmt_prepare") == 1
+    finally:
+        room.server.execute(f"SET GLOBAL max_prepared_stmt_count = {before}")
+
+
+def _select(room: Room, sql: str, schema: TableSchema) -> list[ChunkRows]:
+    with closing(connect(room.settings)) as connection:
+        return list(select_arrow(connection, sql, ("a%b",), schema))
+
+
+def _status(connection: Any, name: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE %s", (name,))
+        return int(cursor.fetchone()[1])
+
+
+def test_prepared_statements_are_forgotten(mysql_family: Any, family_db: str) -> None:
+    room = Room(mysql_family, family_db)
+    room.execute("CREATE TABLE p (id INT PRIMARY KEY)", "INSERT INTO p VALUES (1)")
+    schema = room.schema("p")
+    with closing(connect(room.settings)) as connection:
+        for _ in range(5):
+            parts = list(select_arrow(connection, f"SELECT id FROM {family_db}.p", (), schema))
+            assert [part.rows.num_rows for part in parts] == [1]
+        assert _status(connection, "Com_stmt_execute") == 5
+        assert _status(connection, "Com_stmt_close") == 5
+
+
+def test_rows_come_over_tls(mysql: Any, mysql_db: str) -> None:
+    room = Room(mysql, mysql_db)
+    values = [(n, f"row {n} " * 30) for n in range(20_000)]
+    room.execute("CREATE TABLE s (id INT PRIMARY KEY, t TEXT)")
+    room.execute("INSERT INTO s VALUES (%s, %s)", values=values)
+    address = {"socket": None, "host": "127.0.0.1", "port": mysql.port, "tls": "require"}
+    schema = room.schema("s")
+    with closing(connect(settings_for(mysql, **address))) as connection:
+        assert connection._secure  # type: ignore[attr-defined]
+        sql = f"SELECT {select_list(schema)} FROM {mysql_db}.s ORDER BY id"
+        parts = list(select_arrow(connection, sql, (), schema, batch_rows=7000))
+    got = [tuple(row.values()) for part in parts for row in part.rows.to_pylist()]
+    assert got == values
+
+
+def test_vectors_that_oceanbase_rounds_are_refused(oceanbase: Any, oceanbase_db: str) -> None:
+    room = Room(oceanbase, oceanbase_db)
+    room.execute("CREATE TABLE v (id INT PRIMARY KEY, v VECTOR(3))")
+    with closing(room.source()) as source:
+        (finding,) = [f for f in source.check() if f.code == "unsupported_type"]
+        assert finding.table == room.table("v")
+        assert source.read_schemas([room.table("v")]) == {}
 
 
 def _thread(connection: Any) -> int:

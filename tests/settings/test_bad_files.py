@@ -48,12 +48,12 @@ CASES = {
     ),
     "no type": (
         "name: a\nsource: {tables: [a.b]}\n" + SINK,
-        "2:1: source.type is required; allowed: mysql, mariadb, oceanbase, sql",
+        "2:1: source.type is required; allowed: mysql, mariadb, oceanbase, binlog_files, sql",
     ),
     "unknown type": (
         "name: a\nsource: {type: myqsl}\n" + SINK,
         "2:16: source.type is not one of its values; did you mean `mysql`? "
-        "allowed: mysql, mariadb, oceanbase, sql",
+        "allowed: mysql, mariadb, oceanbase, binlog_files, sql",
     ),
     "a word as number": (HEAD + "  port: many\n" + SINK, "7:9: source.port must be a whole number"),
     "a truth as number": (HEAD + "  port: true\n" + SINK, "7:9: source.port must be a number, not"),
@@ -159,7 +159,6 @@ CASES = {
 NOT_BUILT = {
     "routes": (MINIMAL + "route:\n  - {a: b}\n", "12:3: route is not built yet: routes come with"),
     "transforms": (MINIMAL + "transform: [{}]\n", "11:12: transform is not built yet: transforms"),
-    "startup": (HEAD + "  startup: timestamp\n" + SINK, "7:12: source.startup `timestamp` is not"),
     "schema changes": (
         HEAD + SINK + "pipeline: {schema_changes: lenient}\n",
         "8:28: pipeline.schema_changes `lenient` is not built yet: it comes with the pipeline-",

@@ -10,6 +10,7 @@ import yaml
 from cdc_assets.connect import engine_options, mysql_settings, open_source, sink_opener
 from cdc_assets.settings import PipelineSettings, load_pipeline, load_pipelines
 from resources.errors import ConfigError
+from resources.mysql.log_files_source import BinlogFilesSource
 from resources.mysql.source import MySQLSource
 from resources.sinks.duckdb import DuckDBSink
 from resources.sinks.memory import MemorySink
@@ -28,7 +29,8 @@ def settings_of(folder: Path, source: dict, sink: dict | None = None) -> Pipelin
 
 def test_examples_open(tmp_path: Path) -> None:
     env = SECRETS | {"CDC_HOME": str(tmp_path)}
-    events, shop, wiki = (p.resolve(env) for p in load_pipelines(EXAMPLES, env))
+    events, past, shop, wiki = (p.resolve(env) for p in load_pipelines(EXAMPLES, env))
+    assert isinstance(open_source(past), BinlogFilesSource)
     assert isinstance(open_source(events), SqlPollingSource)
     opened = open_source(shop)
     assert isinstance(opened, MySQLSource)
@@ -42,9 +44,10 @@ def test_examples_open(tmp_path: Path) -> None:
 
 
 def test_engine_options_of_each_kind(tmp_path: Path) -> None:
-    events, shop, wiki = load_pipelines(EXAMPLES, {})
-    assert [engine_options(p).history for p in (events, shop, wiki)] == [
+    events, past, shop, wiki = load_pipelines(EXAMPLES, {})
+    assert [engine_options(p).history for p in (events, past, shop, wiki)] == [
         "log",
+        "none",
         "snapshot",
         "snapshot",
     ]

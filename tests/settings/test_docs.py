@@ -44,6 +44,7 @@ def test_the_schema_knows_every_key_and_no_other() -> None:
         "mysql",
         "mariadb",
         "oceanbase",
+        "binlog_files",
         "sql",
     }
 

@@ -27,13 +27,13 @@ ROOT = Path(__file__).parents[2]
 
 def test_examples_load_together() -> None:
     loaded = load_pipelines(ROOT / "examples", {})
-    assert [p.name for p in loaded] == ["events", "shop", "wiki"]
-    shop = loaded[1]
+    assert [p.name for p in loaded] == ["events", "past", "shop", "wiki"]
+    shop = loaded[2]
     assert shop.source.host == "127.0.0.1"
     assert shop.source.exclude == ("*.*_tmp", "*._*_gho")
     assert shop.source.snapshot.chunk_rows == 50_000
     assert shop.pipeline.append == ("shop.audit_*",)
-    assert loaded[2].sink.memory_limit == 2 << 30
+    assert loaded[3].sink.memory_limit == 2 << 30
     assert loaded[0].source.grace == 600
     missing = [name for p in loaded for name, _ in p.missing_secrets({})]
     assert missing == ["EVENTS_PASSWORD", "SHOP_PASSWORD", "WIKI_PASSWORD"]
@@ -161,6 +161,8 @@ def test_the_hash_follows_what_shapes_the_data(tmp_path: Path) -> None:
         minimal(source={"exclude": ["shop.b"]}),
         minimal(source={"type": "mariadb"}),
         minimal(source={"startup": "latest"}),
+        minimal(source={"startup": {"file": "binlog.000003"}}),
+        minimal(source={"stop_at": {"file": "binlog.000003"}}),
         MINIMAL.replace("name: shop", "name: shop2"),
         MINIMAL + "pipeline: {append: [shop.c]}\n",
         MINIMAL + "pipeline: {window: hour}\n",

@@ -13,7 +13,7 @@ from resources.mysql.binlog.sql_tokens import Token
 from resources.mysql.binlog.statement import Effect, Statement
 
 _INDEX_WORDS = frozenset({"INDEX", "KEY", "FULLTEXT", "SPATIAL", "UNIQUE", "FOREIGN", "CHECK"})
-_OPTIONS = frozenset(
+OPTIONS = frozenset(
     {"COMMENT", "AUTO_INCREMENT", "ROW_FORMAT", "STATS_PERSISTENT", "STATS_AUTO_RECALC", "COLLATE"}
     | {"STATS_SAMPLE_PAGES", "KEY_BLOCK_SIZE", "CHECKSUM", "DELAY_KEY_WRITE", "MAX_ROWS", "CHARSET"}
     | {"MIN_ROWS", "AVG_ROW_LENGTH", "PACK_KEYS", "COMPRESSION", "ENCRYPTION", "TABLESPACE"}
@@ -91,7 +91,7 @@ def _rewrites(words: list[str]) -> bool:
         return words[-1] != "INNODB"
     if first == "ALTER":  # of a column's default, an index, a check: for rows to come
         return False
-    return first not in _OPTIONS
+    return first not in OPTIONS
 
 
 def _add_rewrites(words: list[str]) -> bool:

@@ -11,20 +11,33 @@ import uuid
 import zlib
 from dataclasses import dataclass
 
-from resources.mysql.binlog.charsets import codec_of_collation
+from resources.mysql.binlog.charsets import charset_of_collation, text_decoder
 from resources.mysql.binlog.cursor import Cursor, Truncated
+from resources.mysql.binlog.events import Event, EventType
 from resources.mysql.binlog.gtid import Gtid
 
 _MARIADB_STANDALONE = 1
 _MARIADB_PREPARED_XA = 64
 _ANSI_QUOTES = 4
 _NO_BACKSLASH_ESCAPES = 1 << 20
+_UTF8_COLLATION = 33
 _FIXED_VARIABLES = {
-    0: 4, 3: 4, 7: 2, 8: 2, 9: 8, 10: 4, 13: 3, 16: 1, 17: 8, 18: 2, 19: 1, 20: 1, 128: 3, 129: 8,
+    3: 4, 7: 2, 8: 2, 9: 8, 10: 4, 13: 3, 17: 8, 18: 2, 19: 1, 20: 1, 128: 3, 129: 8,
 }  # fmt: skip
-_SQL_MODE, _CHARSET = 1, 4
+_FLAGS2, _SQL_MODE, _CHARSET, _EXPLICIT_DEFAULTS = 0, 1, 4, 16
 _PREFIXED_VARIABLES = {5: 1, 6: 1, 11: 2}
 _MAX_INFLATED = 1 << 30
+GTID_EVENTS = frozenset(
+    {EventType.GTID, EventType.ANONYMOUS_GTID, EventType.GTID_TAGGED, EventType.MARIADB_GTID}
+)
+"""Events that begin a transaction."""
+QUERY_EVENTS = {
+    EventType.QUERY: (0, False),
+    EventType.QUERY_COMPRESSED: (0, True),
+    EventType.EXECUTE_LOAD_QUERY: (13, False),
+}
+"""Events that hold a statement: bytes between the fixed part and the status variables, and whether
+the text is in MariaDB's compressed form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +69,21 @@ class Query:
         sql: Its text.
         ansi_quotes: Whether double quotes enclosed identifiers.
         backslash_escapes: Whether a backslash escaped in strings.
+        sql_mode: The whole SQL mode, as its bits are numbered in the log.
+        server_collation: Collation number of `collation_server` in its session.
+        flags: Options of its session, as their bits are numbered in the log.
+        explicit_timestamps: MySQL: `explicit_defaults_for_timestamp` in its session, None where
+            the statement does not depend on it.
     """
 
     database: str
     sql: str
     ansi_quotes: bool = False
     backslash_escapes: bool = True
+    sql_mode: int = 0
+    server_collation: int = 0
+    flags: int = 0
+    explicit_timestamps: bool | None = None
 
 
 def rotate(body: bytes) -> tuple[str, int]:
@@ -69,6 +91,15 @@ def rotate(body: bytes) -> tuple[str, int]:
     cursor = Cursor(body)
     offset = cursor.uint(8)
     return cursor.rest().decode("utf-8", "replace"), offset
+
+
+def transaction_start(event: Event) -> TransactionStart:
+    """Read any of `GTID_EVENTS`."""
+    if event.type == EventType.GTID_TAGGED:
+        return tagged_gtid(event.body)
+    if event.type == EventType.MARIADB_GTID:
+        return mariadb_gtid(event.body, event.server_id)
+    return mysql_gtid(event.body, anonymous=event.type == EventType.ANONYMOUS_GTID)
 
 
 def mysql_gtid(body: bytes, anonymous: bool) -> TransactionStart:
@@ -125,6 +156,11 @@ def mariadb_gtid(body: bytes, server_id: int) -> TransactionStart:
     )
 
 
+def statement(event: Event) -> Query:
+    """Read any of `QUERY_EVENTS`."""
+    return query(event.body, *QUERY_EVENTS[EventType(event.type)])
+
+
 def query(body: bytes, skip: int = 0, compressed: bool = False) -> Query:
     """Read QUERY, MariaDB's QUERY_COMPRESSED and EXECUTE_LOAD_QUERY.
 
@@ -139,24 +175,49 @@ def query(body: bytes, skip: int = 0, compressed: bool = False) -> Query:
     cursor.take(2)
     status = cursor.uint(2)
     cursor.take(skip)
-    mode, codec = _status_variables(Cursor(cursor.take(status)))
+    variables = _status_variables(Cursor(cursor.take(status)))
     database = cursor.take(database_size).decode("utf-8", "replace")
     cursor.take(1)
     text = cursor.rest()
-    sql = (inflate(text) if compressed else text).decode(codec, "replace")
-    return Query(database, sql, bool(mode & _ANSI_QUOTES), not mode & _NO_BACKSLASH_ESCAPES)
+    mode = variables.sql_mode
+    return Query(
+        database,
+        _text(inflate(text) if compressed else text, variables.client_collation),
+        bool(mode & _ANSI_QUOTES),
+        not mode & _NO_BACKSLASH_ESCAPES,
+        mode,
+        variables.server_collation,
+        variables.flags,
+        variables.explicit_timestamps,
+    )
 
 
-def _status_variables(cursor: Cursor) -> tuple[int, str]:
-    """Return SQL mode and Python codec; stops at a variable of unknown length."""
-    mode, codec = 0, "utf-8"
+@dataclass(slots=True)
+class _Variables:
+    """The status variables of a statement that matter here."""
+
+    sql_mode: int = 0
+    client_collation: int = _UTF8_COLLATION
+    server_collation: int = 0
+    flags: int = 0
+    explicit_timestamps: bool | None = None
+
+
+def _status_variables(cursor: Cursor) -> _Variables:
+    """Read status variables; stops at one of unknown length."""
+    out = _Variables()
     while cursor.left:
         code = cursor.uint(1)
         if code == _SQL_MODE:
-            mode = cursor.uint(8)
+            out.sql_mode = cursor.uint(8)
         elif code == _CHARSET:
-            codec = codec_of_collation(cursor.uint(2)) or "latin-1"
-            cursor.take(4)
+            out.client_collation = cursor.uint(2)
+            cursor.take(2)
+            out.server_collation = cursor.uint(2)
+        elif code == _FLAGS2:
+            out.flags = cursor.uint(4)
+        elif code == _EXPLICIT_DEFAULTS:
+            out.explicit_timestamps = cursor.uint(1) != 0
         elif code in _FIXED_VARIABLES:
             cursor.take(_FIXED_VARIABLES[code])
         elif code in _PREFIXED_VARIABLES:
@@ -164,12 +225,13 @@ def _status_variables(cursor: Cursor) -> tuple[int, str]:
                 cursor.take(cursor.uint(1))
         else:
             break
-    return mode, codec
+    return out
 
 
-def xa_prepare_one_phase(body: bytes) -> bool:
-    """Return whether an XA_PREPARE commits at once (XA COMMIT … ONE PHASE)."""
-    return Cursor(body).uint(1) != 0
+def _text(data: bytes, collation: int) -> str:
+    """Return a statement's text; what is no text of its client's character set is replaced."""
+    decode = text_decoder(charset_of_collation(collation) or "latin1", "replace")
+    return decode(data) if decode is not None else data.decode("latin-1")
 
 
 def inflate(data: bytes) -> bytes:

@@ -1,19 +1,27 @@
 """MySQL's character sets as decoders to Unicode, and which collation belongs to which.
 
-In: collation numbers of a table map, bytes of a text value. Out: str, exactly the characters the
-server itself converts those bytes to; `UnicodeDecodeError` for bytes that are no text.
-
-Python's codecs differ from the server's conversions in a few code points (found by comparing
-every one- and two-byte code with MySQL 9.7 and MariaDB 10.11); `_DIFFERENCES` mends those.
-Character sets without a Python codec (armscii8, dec8, geostd8, keybcs2, swe7) are refused.
+In: collation numbers of a table map or a statement, bytes of a text. Out: str, exactly the
+characters the server itself converts those bytes to (`kernels.charset_tables` says how that was
+measured).
 """
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
-from typing import TypeAlias
+from functools import cache, partial
+from typing import Literal, TypeAlias
+
+from resources.mysql.kernels.charset_tables import (
+    NO_CHARACTER,
+    TWO_BYTE_CODES,
+    code_points,
+    has_table,
+    longer_code,
+)
 
 Decode: TypeAlias = Callable[[bytes], str]
+Errors: TypeAlias = Literal["strict", "replace"]
 
 BINARY = "binary"
 
@@ -62,35 +70,7 @@ _COLLATIONS = {
 }
 _CODECS = {
     "ascii": "ascii",
-    "big5": "big5",
-    "cp1250": "cp1250",
-    "cp1251": "cp1251",
-    "cp1256": "cp1256",
-    "cp1257": "cp1257",
-    "cp850": "cp850",
-    "cp852": "cp852",
-    "cp866": "cp866",
-    "cp932": "cp932",
-    "eucjpms": "euc_jp",
-    "euckr": "cp949",
-    "gb18030": "gb18030",
-    "gb2312": "gb2312",
-    "gbk": "gbk",
-    "greek": "iso8859-7",
-    "hebrew": "iso8859-8",
-    "hp8": "hp-roman8",
-    "koi8r": "koi8-r",
-    "koi8u": "koi8-u",
-    "latin1": "latin-1",
-    "latin2": "iso8859-2",
-    "latin5": "iso8859-9",
-    "latin7": "iso8859-13",
-    "macce": "mac-latin2",
-    "macroman": "mac-roman",
-    "sjis": "shift_jis",
-    "tis620": "tis-620",
     "ucs2": "utf-16-be",
-    "ujis": "euc_jp",
     "utf16": "utf-16-be",
     "utf16le": "utf-16-le",
     "utf32": "utf-32-be",
@@ -98,25 +78,11 @@ _CODECS = {
     "utf8mb3": "utf-8",
     "utf8mb4": "utf-8",
 }
-
-
-def _latin1_to_cp1252() -> dict[int, int]:
-    """MySQL's latin1 is cp1252 whose five unassigned bytes are the C1 controls."""
-    pairs = ((b, bytes([b]).decode("cp1252", "ignore")) for b in range(0x80, 0xA0))
-    return {b: ord(char) for b, char in pairs if char}
-
-
-_DIFFERENCES: dict[str, dict[int, int]] = {
-    "cp866": str.maketrans("№¤", "ⁿ²"),
-    "eucjpms": str.maketrans("〜‖−¢£¬", "～∥－￠￡￢"),
-    "gb18030": str.maketrans("\ue7c7\u1e3f", "\u1e3f\ue7c7"),
-    "greek": str.maketrans("‘’", "ʽʼ"),
-    "hebrew": str.maketrans("¯", "‾"),
-    "koi8u": str.maketrans("∙", "•"),
-    "latin1": _latin1_to_cp1252(),
-    "sjis": str.maketrans("＼", "\\"),
-    "ujis": str.maketrans("＼", "\\"),
-}
+_BASIC_PLANE = frozenset({"ucs2", "utf8", "utf8mb3"})
+"""Character sets that end at U+FFFF."""
+_UNDEFINED = "\ufffe"
+"""What `codecs.charmap_decode` takes for no character."""
+_REPLACEMENT = 0xFFFD
 
 
 def _by_collation() -> dict[int, str]:
@@ -137,24 +103,57 @@ def charset_of_collation(collation: int) -> str | None:
     return _CHARSET_OF.get(collation)
 
 
-def codec_of_collation(collation: int) -> str | None:
-    """Return the Python codec for a collation's text, None if there is none."""
-    return _CODECS.get(_CHARSET_OF.get(collation, ""))
+def text_decoder(charset: str, errors: Errors = "strict") -> Decode | None:
+    """Return the decoder of a character set, None if it is unknown or binary.
 
-
-def text_decoder(charset: str) -> Decode | None:
-    """Return the decoder of a character set, None if there is none.
+    Columns have `kernels.text`; this is for what is read one by one: labels and statements.
 
     Args:
         charset: The server's name of it.
+        errors: `replace` gives U+FFFD for what is no text.
 
     Returns:
-        A function from bytes to str that raises `UnicodeDecodeError` for bytes that are no text.
+        A function from bytes to str; if `errors` is `strict` it raises `UnicodeDecodeError` for
+        bytes that are no text, or have no character.
     """
-    codec = _CODECS.get(charset)
-    if codec is None:
-        return None
-    table = _DIFFERENCES.get(charset)
-    if table is None:
-        return lambda data: data.decode(codec)
-    return lambda data: data.decode(codec).translate(table)
+    if charset in _BASIC_PLANE:
+        return partial(_basic_plane, charset=charset, errors=errors)
+    if charset in _CODECS:
+        return partial(str, encoding=_CODECS[charset], errors=errors)
+    if has_table(charset):
+        return partial(_by_table, charset=charset, errors=errors)
+    return None
+
+
+def _basic_plane(data: bytes, charset: str, errors: Errors) -> str:
+    text = data.decode(_CODECS[charset], errors)
+    if all(character <= "\uffff" for character in text):
+        return text
+    if errors == "strict":
+        raise UnicodeDecodeError(charset, data, 0, len(data), "a character beyond U+FFFF")
+    return "".join(c if c <= "\uffff" else "\ufffd" for c in text)
+
+
+def _by_table(data: bytes, charset: str, errors: Errors) -> str:
+    points = code_points(charset)
+    if len(points) == TWO_BYTE_CODES:
+        return codecs.charmap_decode(data, errors, _characters(charset))[0]
+    out: list[str] = []
+    at = 0
+    while at < len(data):
+        point, size = int(points[data[at]]), 1
+        if point < NO_CHARACTER:
+            point, size = longer_code(data, at, len(data), points, point)
+        if point < 0:
+            if errors == "strict":
+                raise UnicodeDecodeError(charset, data, at, at + 1, "no character")
+            point, size = _REPLACEMENT, 1
+        out.append(chr(point))
+        at += size
+    return "".join(out)
+
+
+@cache
+def _characters(charset: str) -> str:
+    points = code_points(charset).tolist()
+    return "".join(_UNDEFINED if point == NO_CHARACTER else chr(point) for point in points)

@@ -74,6 +74,20 @@ class EventType(IntEnum):
     DELETE_ROWS_COMPRESSED = 171
 
 
+BETWEEN_TRANSACTIONS = frozenset(
+    {EventType.FORMAT_DESCRIPTION, EventType.PREVIOUS_GTIDS, EventType.STOP, EventType.GTID_LIST}
+    | {EventType.BINLOG_CHECKPOINT}
+)
+"""Events that stand between transactions and move the boundary."""
+WITHOUT_ROWS = frozenset(
+    {EventType.INTVAR, EventType.RAND, EventType.USER_VAR, EventType.ROWS_QUERY}
+    | {EventType.ANNOTATE_ROWS, EventType.HEARTBEAT, EventType.HEARTBEAT_V2, EventType.IGNORABLE}
+    | {EventType.BEGIN_LOAD_QUERY, EventType.APPEND_BLOCK, EventType.DELETE_FILE}
+    | {EventType.TRANSACTION_CONTEXT, EventType.VIEW_CHANGE}
+)
+"""Events that change no row by themselves; statement texts among them are never kept."""
+
+
 def type_name(number: int) -> str:
     """Return the name of an event type, or its number where it has none."""
     try:

@@ -12,17 +12,22 @@ import base64
 import struct
 from decimal import Decimal
 
-from resources.mysql.binlog.decimal_value import decimal_bytes, decimal_decoder
+from resources.mysql.binlog.decimal_value import decimal_bytes
 from resources.mysql.binlog.wire_types import WireType
 
+HONEST_GROWTH, HONEST_START = 8, 64
+"""The text of a value the server wrote has at most six times its bytes (control characters in a
+string); bytes whose text is longer name the same child many times over."""
+MAX_DEPTH = 101
+"""Deepest value, the outermost being 0; the server stops at 100."""
 _SMALL_OBJECT, _LARGE_OBJECT, _SMALL_ARRAY, _LARGE_ARRAY = 0, 1, 2, 3
 _LITERAL, _STRING, _OPAQUE = 4, 0x0C, 0x0F
 _LITERALS = {0: "null", 1: "true", 2: "false"}
 _NUMBERS = {5: "<h", 6: "<H", 7: "<i", 8: "<I", 9: "<q", 10: "<Q", 11: "<d"}
 _INLINE_SMALL = frozenset({_LITERAL, 5, 6})
 _INLINE_LARGE = frozenset({_LITERAL, 5, 6, 7, 8})
-_MAX_DEPTH = 101
 _BASE64_LINE = 76
+_MOST_DIGITS = 65
 _FIXED_DIGITS = 15
 """`my_gcvt` writes no more zeros than this (MAX_DECPT_FOR_F_FORMAT) before it takes `e`."""
 _ESCAPES = {
@@ -44,41 +49,61 @@ class BadJson(ValueError):
 def json_text(data: bytes) -> str:
     """Return the text of a JSON column's value.
 
+    `kernels.json` does the same for columns; this is for values it leaves to Python.
+
     Raises:
         BadJson: The bytes are damaged.
     """
     if not data:  # what the server reads an empty image as
         return "null"
-    out: list[str] = []
+    text = _Text(HONEST_GROWTH * len(data) + HONEST_START)
     try:
-        _write(data[0], data, 1, out, 0)
+        _write(data[0], data, 1, text, 0)
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise BadJson("damaged binary JSON") from error
-    return "".join(out)
+    return text.done()
 
 
-def _write(kind: int, data: bytes, pos: int, out: list[str], depth: int) -> None:
+class _Text:
+    """The text so far, refused where it is longer than any honest value's."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._parts: list[str] = []
+
+    def add(self, part: str) -> None:
+        self._size += len(part.encode())
+        if self._size > self._limit:
+            raise BadJson("a JSON value that repeats itself")
+        self._parts.append(part)
+
+    def done(self) -> str:
+        return "".join(self._parts)
+
+
+def _write(kind: int, data: bytes, pos: int, out: _Text, depth: int) -> None:
     """Append the text of the value of type `kind` at `pos`."""
-    if depth > _MAX_DEPTH:
+    if depth > MAX_DEPTH:
         raise BadJson("JSON nested too deeply")
     if kind <= _LARGE_ARRAY:
         _write_container(kind, data, pos, out, depth)
     elif kind == _LITERAL:
-        out.append(_literal(data[pos]))
+        out.add(_literal(data[pos]))
     elif kind in _NUMBERS:
         value = struct.unpack_from(_NUMBERS[kind], data, pos)[0]
-        out.append(double_text(value) if isinstance(value, float) else str(value))
+        out.add(double_text(value) if isinstance(value, float) else str(value))
     elif kind == _STRING:
         size, begin = _size(data, pos)
-        out.append(quoted(_slice(data, begin, size).decode()))
+        out.add(quoted(_slice(data, begin, size).decode()))
     elif kind == _OPAQUE:
         size, begin = _size(data, pos + 1)
-        out.append(_opaque(data[pos], _slice(data, begin, size)))
+        out.add(_opaque(data[pos], _slice(data, begin, size)))
     else:
         raise BadJson(f"unknown JSON type {kind}")
 
 
-def _write_container(kind: int, data: bytes, pos: int, out: list[str], depth: int) -> None:
+def _write_container(kind: int, data: bytes, pos: int, out: _Text, depth: int) -> None:
     large = kind in (_LARGE_OBJECT, _LARGE_ARRAY)
     is_object = kind in (_SMALL_OBJECT, _LARGE_OBJECT)
     width = 4 if large else 2
@@ -88,14 +113,14 @@ def _write_container(kind: int, data: bytes, pos: int, out: list[str], depth: in
     entries = keys + (count * (width + 2) if is_object else 0)
     if pos + size > len(data) or entries + count * (width + 1) > pos + size:
         raise BadJson("a JSON container larger than its bytes")
-    out.append("{" if is_object else "[")
+    out.add("{" if is_object else "[")
     for index in range(count):
         if index:
-            out.append(", ")
+            out.add(", ")
         if is_object:
             at = keys + index * (width + 2)
             begin, length = pos + _uint(data, at, width), _uint(data, at + width, 2)
-            out += [quoted(_slice(data, begin, length).decode()), ": "]
+            out.add(quoted(_slice(data, begin, length).decode()) + ": ")
         entry = entries + index * (width + 1)
         child = data[entry]
         if child in inline:
@@ -105,7 +130,7 @@ def _write_container(kind: int, data: bytes, pos: int, out: list[str], depth: in
         if offset < 2 * width:  # a value inside the container's own head: a loop
             raise BadJson("a JSON value that contains itself")
         _write(child, data, pos + offset, out, depth + 1)
-    out.append("}" if is_object else "]")
+    out.add("}" if is_object else "]")
 
 
 def _literal(code: int) -> str:
@@ -144,12 +169,7 @@ def quoted(text: str) -> str:
 def _opaque(kind: int, data: bytes) -> str:
     """Return a value of a MySQL type JSON does not have."""
     if kind == WireType.NEWDECIMAL:
-        if len(data) < 2 or data[0] < data[1] or data[0] > 65:
-            raise BadJson("damaged DECIMAL")
-        precision, scale = data[0], data[1]
-        packed = _slice(data, 2, decimal_bytes(precision, scale))
-        unscaled = decimal_decoder(precision, scale)(packed)
-        return f"{Decimal(unscaled).scaleb(-scale):f}"
+        return _decimal(data)
     if kind in (WireType.DATE, WireType.DATETIME, WireType.TIMESTAMP, WireType.TIME):
         return f'"{_temporal(kind, int.from_bytes(_slice(data, 0, 8), "little", signed=True))}"'
     text = base64.b64encode(data).decode()
@@ -157,14 +177,40 @@ def _opaque(kind: int, data: bytes) -> str:
     return quoted(f"base64:type{kind}:{lines}")
 
 
+def _decimal(data: bytes) -> str:
+    """Return a DECIMAL: precision, scale, then as in row images (strings/decimal.cc)."""
+    precision, scale = data[0], data[1]
+    if not 1 <= precision <= _MOST_DIGITS or scale > precision:
+        raise BadJson("damaged DECIMAL")
+    packed = bytearray(_slice(data, 2, decimal_bytes(precision, scale)))
+    # The sign bit is set for positive numbers; negative ones have every other bit inverted.
+    negative = not packed[0] & 0x80
+    packed[0] ^= 0x80
+    digits, pos, whole = "", 0, precision - scale
+    for count in [whole % 9, *[9] * (whole // 9), *[9] * (scale // 9), scale % 9]:
+        group = bytes(packed[pos : pos + decimal_bytes(count, 0)])
+        value = int.from_bytes(bytes(b ^ 0xFF for b in group) if negative else group, "big")
+        if value >= 10**count:
+            raise BadJson("damaged DECIMAL")
+        digits += f"{value:0{count}}" if count else ""
+        pos += len(group)
+    minus = "-" if negative and digits.strip("0") else ""
+    text = digits[:whole].lstrip("0") or "0"
+    return f"{minus}{text}.{digits[whole:]}" if scale else minus + text
+
+
 def _temporal(kind: int, packed: int) -> str:
     sign = "-" if packed < 0 else ""
     packed = abs(packed)
     fraction, whole = packed & 0xFFFFFF, packed >> 24
     second, minute = whole & 63, whole >> 6 & 63
+    if fraction > 999999:
+        raise BadJson("damaged date or time")
     if kind == WireType.TIME:
         return f"{sign}{whole >> 12 & 1023:02}:{minute:02}:{second:02}.{fraction:06}"
     hour, day, year_month = whole >> 12 & 31, whole >> 17 & 31, whole >> 22
+    if year_month // 13 > 9999:
+        raise BadJson("damaged date or time")
     date = f"{year_month // 13:04}-{year_month % 13:02}-{day:02}"
     if kind == WireType.DATE:
         return date

@@ -1,87 +1,77 @@
-"""Events into rows: which transaction is open, which tables are known, where the boundary is.
+"""Events the walk leaves to Python: who began, where the boundary is, what is refused.
 
-In: events in log order. Out: rows and notices in a `SliceBuilder`; the position of the last
-transaction boundary. Refuses, event by event, what cannot be decoded exactly: formats can change
-with every client session, so that no look at the server's settings proves anything.
+In: events in log order. Out: notices in a `SliceBuilder`, the position of the last transaction
+boundary, the numbers the walk goes on with. Refuses, event by event, what cannot be decoded
+exactly: formats can change with every client session, so that no look at the server's settings
+proves anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
-from resources.errors import CorruptEvent, UnsupportedEvent
+from resources.errors import CorruptEvent, PositionPurged
 from resources.model.change import TableNotice
-from resources.model.position import BinlogPosition
+from resources.model.position import BinlogPosition, PreparedTransaction
 from resources.model.table import TableId
-from resources.mysql.binlog import bodies
+from resources.mysql.binlog import bodies, refusals, xa
 from resources.mysql.binlog.bodies import TransactionStart
 from resources.mysql.binlog.cursor import Cursor, Truncated
 from resources.mysql.binlog.ddl import statement_notices
-from resources.mysql.binlog.events import IGNORABLE, Event, EventType, type_name
-from resources.mysql.binlog.gtid import Flavor, GtidSet, decode_list, decode_set
+from resources.mysql.binlog.events import (
+    BETWEEN_TRANSACTIONS,
+    IGNORABLE,
+    WITHOUT_ROWS,
+    Event,
+    EventType,
+    type_name,
+)  # fmt: skip
+from resources.mysql.binlog.gtid import Flavor, Gtid, GtidSet, decode_list, decode_set
+from resources.mysql.binlog.gtid_track import GtidTrack
 from resources.mysql.binlog.known_tables import KnownTables
 from resources.mysql.binlog.options import StreamOptions
-from resources.mysql.binlog.rows import DUMMY_TABLE, ROW_EVENTS, row_images
+from resources.mysql.binlog.partial_update import full_update
+from resources.mysql.binlog.rows import DUMMY_TABLE, ROW_EVENTS, inflated, row_head
 from resources.mysql.binlog.slices import SliceBuilder
 from resources.mysql.binlog.table_map import table_number
+from resources.mysql.kernels import walk_state as w
 
-_BETWEEN = frozenset(
-    {EventType.FORMAT_DESCRIPTION, EventType.PREVIOUS_GTIDS, EventType.STOP, EventType.GTID_LIST}
-    | {EventType.BINLOG_CHECKPOINT}
-)
-"""Events that stand between transactions and move the boundary."""
 _SETS = {EventType.PREVIOUS_GTIDS: decode_set, EventType.GTID_LIST: decode_list}
 _HEARTBEATS = frozenset({EventType.HEARTBEAT, EventType.HEARTBEAT_V2})
 _LOW = 0xFFFFFFFF
-_WITHOUT_ROWS = frozenset(
-    {EventType.INTVAR, EventType.RAND, EventType.USER_VAR, EventType.ROWS_QUERY}
-    | {EventType.ANNOTATE_ROWS, EventType.HEARTBEAT, EventType.HEARTBEAT_V2, EventType.IGNORABLE}
-    | {EventType.BEGIN_LOAD_QUERY, EventType.APPEND_BLOCK, EventType.DELETE_FILE}
-    | {EventType.TRANSACTION_CONTEXT, EventType.VIEW_CHANGE}
-)
-"""Events that change no row by themselves; statement texts among them are never kept."""
-_QUERIES = {
-    EventType.QUERY: (0, False),
-    EventType.QUERY_COMPRESSED: (0, True),
-    EventType.EXECUTE_LOAD_QUERY: (13, False),
-}
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Transaction:
     """The transaction that is open.
 
     Args:
-        start: Its GTID event, None in logs without.
         commit_us: Commit time, microseconds since the epoch.
-        open: Whether its BEGIN was seen; a lone statement has none.
-        touched: Wanted tables with rows in it.
+        begun: Whether its BEGIN was seen; a lone statement has none.
     """
 
-    start: TransactionStart | None
     commit_us: int
-    open: bool = False
-    touched: set[TableId] = field(default_factory=set)
+    begun: bool
 
 
 class LogReader:
-    """Follows a log event by event.
+    """Follows a log event by event; shares its numbers with the walk.
 
     Args:
         start: Boundary the first event comes after.
         flavor: Whose log it is.
         wanted: Which tables' changes are asked for.
         options: Limits and policies.
-        builder: Where rows and notices go.
+        builder: Where notices go.
+        until: Transactions at which the walk is to halt.
+        reread: Reads the log again from where a prepared transaction begins.
 
     Attributes:
-        transaction: The open one, None between transactions.
         file: The log file being read.
-        gtids: Start's GTID set and the transactions since. A start without one has none here
+        tables: The tables the log has spoken of.
+        track: Start's GTID set and the transactions since. A start without one has none here
             until the head of a log file tells the whole set.
-        handed_out: Rows of the open transaction that went out in incomplete slices; should the
-            connection be lost, they are read again and not handed out again.
     """
 
     def __init__(
@@ -91,44 +81,78 @@ class LogReader:
         wanted: Callable[[TableId], bool],
         options: StreamOptions,
         builder: SliceBuilder,
+        until: GtidSet | None = None,
+        reread: xa.Reread = xa.nowhere,
     ) -> None:
         self._flavor = flavor
         self._options = options
         self._builder = builder
-        self._tables = KnownTables(flavor, wanted, options)
-        self.gtids = GtidSet.parse(start.gtid_set, flavor)
+        self._state = state = builder.state
+        self._identity = start.identity
+        self._gtid: Gtid | None = None
+        self._prepared, self._reread = xa.PreparedTransactions(start.prepared), reread
+        self.tables = KnownTables(flavor, wanted, options)
+        known = GtidSet.parse(start.gtid_set, flavor)
+        self.track = GtidTrack(flavor, known, until if until is not None else GtidSet(flavor))
         # A set of only what was read since would make a later start by GTID read all the rest.
-        self._gtids_known = bool(start.gtid_set)
-        self.file = start.file
-        self._at = start.offset
-        self._bound = start
-        self.transaction: Transaction | None = None
-        self.handed_out = 0
-        self._skip_rows = 0
+        state[w.GTIDS_KNOWN] = bool(start.gtid_set)
+        state[w.SOURCE] = w.NO_GTID
+        self.file = self._bound_file = start.file
+        state[w.AT] = state[w.BOUND_AT] = start.offset
+        state[w.BOUND_HERE] = 1
+
+    @property
+    def transaction(self) -> Transaction | None:
+        """The transaction that is open, None between transactions."""
+        state = self._state
+        return Transaction(state[w.COMMIT_US], bool(state[w.BEGUN])) if state[w.OPEN] else None
+
+    @property
+    def gtids(self) -> GtidSet:
+        """The transactions up to the last boundary, as far as they are known."""
+        return self.track.value()
 
     def position(self) -> BinlogPosition:
         """Return the last transaction boundary."""
-        bound = self._bound
-        return BinlogPosition(bound.file, bound.offset, str(self.gtids), bound.identity)
+        bound = self._bound()
+        return replace(bound, gtid_set=str(self.gtids), prepared=self._prepared.all())
 
     def boundary_reached(self, other: BinlogPosition) -> bool:
         """Return whether the last boundary is at or past `other` by file order."""
-        return self._bound.reached(other)
+        return self._bound().reached(other)
+
+    def _bound(self) -> BinlogPosition:
+        state = self._state
+        file = self.file if state[w.BOUND_HERE] else self._bound_file
+        return BinlogPosition(file, state[w.BOUND_AT], "", self._identity)
 
     def restart(self) -> None:
         """Go back to the last boundary: the connection was lost."""
+        state, bound = self._state, self._bound()
         self._builder.back_to_mark()
-        self.transaction = None
-        self.file, self._at = self._bound.file, self._bound.offset
-        self._skip_rows = self.handed_out
-        self._tables.forget_numbers()
+        state[w.OPEN], state[w.MUTED], state[w.SOURCE] = 0, 0, w.NO_GTID
+        self.file, state[w.AT], state[w.BOUND_HERE] = bound.file, bound.offset, 1
+        state[w.SKIP_ROWS] = state[w.HANDED_OUT]
+        state[w.EPOCH] += 1
 
-    def feed(self, event: Event, inside: bool = False) -> None:
-        """Take the next event.
+    def enter_file(self, file: str, offset: int) -> None:
+        """Go to another file, as a ROTATE does."""
+        state = self._state
+        if state[w.BOUND_HERE]:
+            self._bound_file, state[w.BOUND_HERE] = self.file, 0
+        self.file, state[w.AT] = file, offset
+        self._boundary()
+
+    def feed(self, event: Event, inside: bool = False) -> Iterable[bytes]:
+        """Take the next event, one the walk leaves to Python.
 
         Args:
             event: The event.
-            inside: Whether it comes out of a TRANSACTION_PAYLOAD, whose own place counts.
+            inside: Whether it comes out of another one, whose own place counts.
+
+        Returns:
+            The plain events to walk before the next one: those of a compressed or partial row
+            event, or of a prepared transaction that is now committed.
 
         Raises:
             CorruptEvent: Its bytes cannot be true.
@@ -137,221 +161,245 @@ class LogReader:
         if not inside:
             self.enter(event)
         try:
-            self._dispatch(event)
+            return self._dispatch(event)
         except Truncated as error:
-            raise CorruptEvent(
-                f"{type_name(event.type)}: {error}", where=self.where(), remedy=_REREAD
-            ) from error
+            raise self.corrupt(event.type, str(error)) from error
+
+    def corrupt(self, event_type: int, message: str) -> CorruptEvent:
+        """Return the error for bytes of the event at hand that cannot be true."""
+        return CorruptEvent(
+            f"{type_name(event_type)}: {message}", where=self.where(), remedy=_REREAD
+        )
 
     def where(self) -> str:
         """Return the place just after the event at hand, in words."""
-        return f"{self.file}:{self._at}"
+        return f"{self.file}:{self._state[w.AT]}"
 
     def enter(self, event: Event) -> None:
         """Count an event's bytes and follow the offset, of which headers hold the low 32 bits."""
-        self._builder.bytes_read += event.size
+        state = self._state
+        state[w.BYTES_READ] += event.size
         if event.log_pos and event.type not in _HEARTBEATS:
-            at = self._at & ~_LOW | event.log_pos
-            if at >= self._at:
-                self._at = at
-            elif self._at - at > 1 << 31:
-                self._at = at + _LOW + 1
+            here = state[w.AT]
+            there = here & ~_LOW | event.log_pos
+            if there >= here:
+                state[w.AT] = there
+            elif here - there > 1 << 31:
+                state[w.AT] = there + _LOW + 1
 
-    def _dispatch(self, event: Event) -> None:
+    def _dispatch(self, event: Event) -> Iterable[bytes]:
         kind = event.type
         if kind == EventType.TABLE_MAP:
-            self._tables.define(event.body, self.where())
+            self.tables.define(event.body, self._state[w.EPOCH], self.where())
         elif kind in ROW_EVENTS:
-            self._rows(event)
-        elif kind in _QUERIES:
-            skip, compressed = _QUERIES[EventType(kind)]
-            self._query(bodies.query(event.body, skip, compressed), event)
+            return self._rows(event)
+        elif kind in bodies.QUERY_EVENTS:
+            return self._query(bodies.statement(event), event)
         elif kind == EventType.XID:
-            self._commit()
-        elif kind == EventType.GTID:
-            self._begin(bodies.mysql_gtid(event.body, anonymous=False), event)
-        elif kind == EventType.ANONYMOUS_GTID:
-            self._begin(bodies.mysql_gtid(event.body, anonymous=True), event)
-        elif kind == EventType.GTID_TAGGED:
-            self._begin(bodies.tagged_gtid(event.body), event)
-        elif kind == EventType.MARIADB_GTID:
-            self._begin(bodies.mariadb_gtid(event.body, event.server_id), event)
+            return self._commit_group()
+        elif kind == EventType.XA_PREPARE:
+            return self._xa_prepare(event)
+        elif kind == EventType.PARTIAL_UPDATE_ROWS:
+            return self._partial_update(event)
+        elif kind in bodies.GTID_EVENTS:
+            self._begin(bodies.transaction_start(event), event)
         elif kind == EventType.ROTATE:
-            self._rotate(event)
-        elif kind in _BETWEEN:
+            self.enter_file(*bodies.rotate(event.body))
+        elif kind in BETWEEN_TRANSACTIONS:
             self._learn_gtids(event)
             self._boundary()
-        elif kind not in _WITHOUT_ROWS:
+        elif kind not in WITHOUT_ROWS:
             self._refuse_or_skip(event)
+        return ()
 
     def _begin(self, start: TransactionStart, event: Event) -> None:
-        commit_us = start.commit_us or event.timestamp * 1_000_000
-        self.transaction = Transaction(start, commit_us, start.has_begin)
+        state = self._state
+        self._gtid = start.gtid if state[w.GTIDS_KNOWN] else None
+        commit_us = start.commit_us
+        self._open(event.timestamp * 1_000_000 if commit_us is None else commit_us, start.has_begin)
+        state[w.SOURCE] = w.NO_GTID if self._gtid is None else w.HELD_GTID
+        state[w.MUTED] = start.prepared_xa
+
+    def _open(self, commit_us: int, begun: bool) -> None:
+        state = self._state
+        state[w.OPEN], state[w.BEGUN], state[w.COMMIT_US] = 1, begun, commit_us
+        state[w.MUTED] = 0
+        state[w.SOURCE] = w.NO_GTID
         self._builder.mark()
 
-    def _boundary(self, forced: bool = False) -> None:
+    def _boundary(self) -> None:
         """Move the boundary here; backwards only where a transaction was really read.
 
         By GTID a server begins with a file's head, which lies before what was read of it.
         """
-        here = BinlogPosition(self.file, self._at, "", self._bound.identity)
-        if forced or (self.transaction is None and here.reached(self._bound)):
-            self._bound = here
+        state = self._state
+        here = BinlogPosition(self.file, state[w.AT], "", self._identity)
+        if not state[w.OPEN] and here.reached(self._bound()):
+            state[w.BOUND_AT], state[w.BOUND_HERE] = here.offset, 1
 
-    def _commit(self) -> None:
-        transaction = self.transaction
-        start = transaction.start if transaction is not None else None
-        if start is not None and start.gtid is not None and self._gtids_known:
-            self.gtids = self.gtids.add(start.gtid)
-        self.transaction = None
-        self._boundary(forced=True)
-        self._skip_rows = self.handed_out = 0
-        self._builder.transactions += 1
+    def commit(self) -> None:
+        """End the transaction here; the walk does the same at an XID."""
+        state = self._state
+        if state[w.SOURCE] == w.HELD_GTID and self._gtid is not None:
+            self.track.add(self._gtid)
+        elif state[w.SOURCE] >= 0:
+            self.track.sources[state[w.SOURCE], w.GTID_LAST] = state[w.NUMBER]
+        state[w.OPEN], state[w.MUTED], state[w.SOURCE] = 0, 0, w.NO_GTID
+        state[w.BOUND_AT], state[w.BOUND_HERE] = state[w.AT], 1
+        state[w.SKIP_ROWS] = state[w.HANDED_OUT] = 0
+        state[w.TRANSACTIONS] += 1
+        state[w.EPOCH] += 1
         self._builder.mark()
-        self._tables.forget_numbers()
 
     def _learn_gtids(self, event: Event) -> None:
         """Take the set of everything before it from a file's head, if none is known yet."""
-        if self._gtids_known or event.type not in _SETS:
+        if self._state[w.GTIDS_KNOWN] or event.type not in _SETS:
             return
-        self.gtids = _SETS[EventType(event.type)](Cursor(event.body))
-        self._gtids_known = True
+        self.track.replace(_SETS[EventType(event.type)](Cursor(event.body)))
+        self._state[w.GTIDS_KNOWN] = 1
 
-    def _rotate(self, event: Event) -> None:
-        self.file, self._at = bodies.rotate(event.body)
-        self._boundary()
-
-    def _rows(self, event: Event) -> None:
+    def _rows(self, event: Event) -> Iterable[bytes]:
+        """Refuse a row event the walk did not take, or inflate it."""
         number = table_number(event.body)
         if number == DUMMY_TABLE:
-            return
-        table = self._tables.get(number, self.where())
-        if table is None:
-            return
-        transaction = self._ensure_transaction(event)
-        images = row_images(event.type, event.body)
-        schema = table.table.schema
-        if images.columns != len(schema.columns):
-            raise Truncated(f"{images.columns} columns where {schema.table}'s map has others")
-        if not images.full:
-            raise UnsupportedEvent(
-                f"rows of {schema.table} are logged without all of their columns",
-                where=self.where(),
-                remedy="SET GLOBAL binlog_row_image = FULL, then reconnect the writing clients; "
-                "read the table again by snapshot",
-            )
-        transaction.touched.add(schema.table)
-        where, time_us, builder = self.where(), transaction.commit_us, self._builder
-        for row in table.rows(images):
-            if self._skip_rows:
-                self._skip_rows -= 1
-            else:
-                builder.add(schema, row, time_us, where)
+            return ()
+        shape = self.tables.get(number, self._state[w.EPOCH], self.where())
+        if shape is None:
+            return ()
+        head = row_head(event)
+        schema = shape.table.schema
+        if head.columns != len(schema.columns):
+            raise Truncated(f"{head.columns} columns where {schema.table}'s map has others")
+        if not head.full:
+            raise refusals.partial_images(schema.table, self.where())
+        if ROW_EVENTS[event.type] == event.type:
+            raise Truncated("its head cannot be read")
+        return (inflated(event, head),)
 
-    def _ensure_transaction(self, event: Event) -> Transaction:
-        if self.transaction is None:
-            self.transaction = Transaction(None, event.timestamp * 1_000_000, open=True)
-            self._builder.mark()
-        return self.transaction
-
-    def _query(self, query: bodies.Query, event: Event) -> None:
+    def _query(self, query: bodies.Query, event: Event) -> Iterable[bytes]:
         """Follow a statement: the ends of transactions, and what changes tables without rows."""
         words = query.sql[:24].upper().split()
         head, second = (*words, "", "")[:2]
-        transaction = self._ensure_transaction(event)
-        if head == "BEGIN" or (head == "XA" and second == "START"):
-            transaction.open = True
+        if not self._state[w.OPEN]:
+            self._open(event.timestamp * 1_000_000, begun=True)
+        if head == "BEGIN":
+            self._state[w.BEGUN] = 1
         elif head == "COMMIT":
-            self._commit()
+            self.commit()
         elif head == "ROLLBACK":
             self._rollback(whole=second != "TO")
         elif head == "XA":
-            if second in ("COMMIT", "ROLLBACK"):  # of a prepared one, which touched no wanted table
-                self._commit()
+            return self._xa_statement(second, query.sql)
         elif head not in ("SAVEPOINT", "RELEASE"):
             self._statement(query)
-            if not transaction.open:
-                self._commit()
+            if not self._state[w.BEGUN]:
+                self.commit()
+        return ()
 
     def _rollback(self, whole: bool) -> None:
         """A logged ROLLBACK undoes rows of some engines and not of others: read those again."""
-        transaction = self.transaction
-        for table in sorted(transaction.touched if transaction else ()):
+        for table in sorted(self._touched()):
             self._notify(table, "statement", "ROLLBACK of rows already logged", True)
         if whole:
-            self._commit()
+            self.commit()
 
     def _statement(self, query: bodies.Query) -> None:
-        for effect in statement_notices(query, self._tables.wanted, self._every_table):
+        for effect in statement_notices(query, self.tables.wanted, self._every_table):
             self._notify(effect.table, effect.kind, effect.detail, effect.rewrites)
 
     def _notify(self, table: TableId, kind: str, detail: str, rewrites: bool) -> None:
-        if self._skip_rows:
+        if self._state[w.SKIP_ROWS]:
             return
         self._builder.notice(
-            TableNotice(table, self._builder.seq, kind, detail, self.where(), rewrites)
+            TableNotice(table, self._state[w.SEQ], kind, detail, self.where(), rewrites)
         )
 
+    def _touched(self) -> set[TableId]:
+        """Return the wanted tables with rows in the open transaction."""
+        return self.tables.touched(self._state[w.EPOCH])
+
     def _every_table(self) -> set[TableId]:
-        return {t for t in self._options.tables() if self._tables.wanted(t)} | self._tables.seen
+        return {t for t in self._options.tables() if self.tables.wanted(t)} | self.tables.seen
 
     def _refuse_or_skip(self, event: Event) -> None:
         kind = event.type
-        if kind == EventType.XA_PREPARE:
-            self._xa_prepare(event)
-        elif kind == EventType.INCIDENT:
+        if kind == EventType.INCIDENT:
             self._incident()
-        elif kind == EventType.PARTIAL_UPDATE_ROWS:
-            self._partial_update(event)
         elif kind == EventType.START_ENCRYPTION:
-            raise UnsupportedEvent(
-                "the log is encrypted and sent as it is",
-                where=self.where(),
-                remedy="SET GLOBAL encrypt_binlog = OFF, FLUSH BINARY LOGS, snapshot again",
-            )
+            raise refusals.encrypted(self.where())
         elif not event.flags & IGNORABLE:
-            raise UnsupportedEvent(
-                f"{type_name(kind)} is unknown here and may not be skipped",
-                where=self.where(),
-                remedy="report it with the server's version; snapshot again to go past it",
-            )
+            raise refusals.unknown(kind, self.where())
 
-    def _xa_prepare(self, event: Event) -> None:
-        touched = self.transaction.touched if self.transaction else set()
-        if touched and not bodies.xa_prepare_one_phase(event.body):
-            raise UnsupportedEvent(
-                "an XA transaction with rows of "
-                f"{', '.join(map(str, sorted(touched)))} was prepared; whether it commits is "
-                "not known here",
-                where=self.where(),
-                remedy="write these tables without XA, or snapshot again after it is decided",
-            )
-        self._commit()
+    def _xa_statement(self, word: str, sql: str) -> Iterable[bytes]:
+        xid = xa.statement_xid(sql)
+        if word == "START":
+            self._state[w.BEGUN] = self._state[w.MUTED] = 1
+        elif word == "ROLLBACK":
+            self._prepared.take(xid)
+            self.commit()
+        elif word == "COMMIT":
+            return self._decided(xid, self._prepared.get(xid))
+        return ()
+
+    def _xa_prepare(self, event: Event) -> Iterable[bytes]:
+        xid, one_phase = xa.prepare_xid(event.body)
+        if one_phase:
+            return self._commit_group()
+        self._prepared.add(self._group(xid))
+        self.commit()
+        return ()
+
+    def _group(self, xid: str) -> PreparedTransaction:
+        """Return the open transaction as what can be read again."""
+        bound = self._bound()
+        touched = tuple((table.database, table.table) for table in sorted(self._touched()))
+        return PreparedTransaction(xid, bound.file, bound.offset, touched)
+
+    def _commit_group(self) -> Iterable[bytes]:
+        """End the transaction; rows that were passed over, as if it were prepared, come now."""
+        if self._state[w.MUTED] and self._touched():
+            return self._decided("", self._group(""))
+        self.commit()
+        return ()
+
+    def _decided(self, xid: str, prepared: PreparedTransaction | None) -> Iterator[bytes]:
+        """Yield the rows of a prepared transaction that is now committed, then commit."""
+        self._state[w.MUTED] = 0
+        if prepared is None or prepared.tables:
+            try:
+                if prepared is None:
+                    raise PositionPurged("it was prepared before the log was read from")
+                yield from xa.rows_of_prepared(self._reread(prepared))
+            except PositionPurged as error:
+                tables = [TableId(*names) for names in prepared.tables] if prepared else ()
+                detail = f"XA COMMIT: {error.message}"
+                for table in sorted(tables or self._every_table()):
+                    self._notify(table, "xa", detail, True)
+            except Truncated as error:
+                raise self.corrupt(EventType.TRANSACTION_PAYLOAD, str(error)) from error
+        self._prepared.take(xid)
+        self.commit()
 
     def _incident(self) -> None:
         tables = self._every_table()
         if not tables:
-            raise UnsupportedEvent(
-                "the server says its log lacks changes (incident)",
-                where=self.where(),
-                remedy="snapshot every table again and start from its position",
-            )
+            raise refusals.lacks_changes(self.where())
         for table in sorted(tables):
             self._notify(table, "incident", "the server says its log lacks changes", True)
-        if self.transaction is not None and not self.transaction.open:
-            self._commit()
+        if self._state[w.OPEN] and not self._state[w.BEGUN]:
+            self.commit()
         else:
             self._boundary()
 
-    def _partial_update(self, event: Event) -> None:
-        table = self._tables.get(table_number(event.body), self.where())
-        if table is not None:
-            raise UnsupportedEvent(
-                f"rows of {table.table.schema.table} are logged with parts of JSON values",
-                where=self.where(),
-                remedy="SET GLOBAL binlog_row_value_options = '', then reconnect the writing "
-                "clients; read the table again by snapshot",
-            )
+    def _partial_update(self, event: Event) -> Iterable[bytes]:
+        """Write an update with parts of JSON values as one with the values."""
+        shape = self.tables.get(table_number(event.body), self._state[w.EPOCH], self.where())
+        if shape is None:
+            return ()
+        full = full_update(event, shape.table)
+        if full is None:
+            raise refusals.partial_images(shape.table.schema.table, self.where())
+        return (full,)
 
 
 _REREAD = "check network and disk of the server; mysqlbinlog --verify-binlog-checksum"

@@ -38,6 +38,7 @@ class StreamOptions:
             a lost connection.
         attempts: Connections tried in a row without progress before `SourceUnavailable`.
         backoff_seconds: Pause before the second attempt; it doubles from there, up to 10 s.
+        reader: What SHOW REPLICAS lists this reader as.
         catalog: Schema the server's catalog has now for a table, if any. It only refines what
             the log leaves open (UUID and INET columns, the server's own words for a type,
             comments), and only where names and types agree.
@@ -54,5 +55,6 @@ class StreamOptions:
     heartbeat_seconds: float = 5.0
     attempts: int = 6
     backoff_seconds: float = 0.2
+    reader: str = ""
     catalog: Callable[[TableId], TableSchema | None] = _no_catalog
     tables: Callable[[], Iterable[TableId]] = _no_tables

@@ -1,8 +1,7 @@
 """PARTIAL_UPDATE_ROWS into UPDATE_ROWS: each changed part of a JSON value becomes the value.
 
-In: the body of a PARTIAL_UPDATE_ROWS event (`binlog_row_value_options=PARTIAL_JSON`) and the
-columns of its table. Out: the body of the UPDATE_ROWS event the server would have written without
-the option.
+In: a PARTIAL_UPDATE_ROWS event (`binlog_row_value_options=PARTIAL_JSON`) and its table. Out: the
+UPDATE_ROWS event the server would have written without the option.
 Source: mysql-server libs/mysql/binlog/event/rows_event.h ("Row image format"), sql/rpl_record.cc
 (`unpack_row`).
 """
@@ -10,44 +9,34 @@ Source: mysql-server libs/mysql/binlog/event/rows_event.h ("Row image format"), 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from resources.mysql.binlog.cursor import Cursor, Truncated
+from resources.mysql.binlog.events import Event, EventType
 from resources.mysql.binlog.json_diff import apply_diffs
 from resources.mysql.binlog.json_value import BadJson
+from resources.mysql.binlog.rows import row_event
+from resources.mysql.binlog.table_schema import DecodableTable
+from resources.mysql.binlog.wire_cells import WireCell
 
 _PARTIAL_JSON = 1
 _DIFF_SIZE_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class ImageColumn:
-    """What it takes to step over a column's cell.
+def full_update(event: Event, table: DecodableTable) -> bytes | None:
+    """Return the UPDATE_ROWS event with the same meaning, without a checksum.
 
     Args:
-        prefix: Bytes of the little-endian length before the cell, 0 for cells of one width.
-        width: Bytes of the cell if `prefix` is 0.
-        json: Whether it is a JSON column.
-    """
-
-    prefix: int
-    width: int
-    json: bool
-
-
-def full_update(body: bytes, columns: Sequence[ImageColumn]) -> bytes | None:
-    """Return the body of the UPDATE_ROWS event with the same meaning.
-
-    Args:
-        body: The event's body, its table number first.
-        columns: The table's columns in order.
+        event: A PARTIAL_UPDATE_ROWS event.
+        table: The table it belongs to.
 
     Returns:
-        The body, None if the event does not carry every column of both images.
+        The event's bytes, None if it does not carry every column of both images.
 
     Raises:
         Truncated: The bytes are no such event, or a diff does not fit its value.
     """
+    body, columns = event.body, table.columns
+    documents = [column.kind == "json" for column in table.schema.columns]
     cursor = Cursor(body)
     cursor.take(8)
     cursor.take(cursor.uint(2) - 2)
@@ -64,35 +53,39 @@ def full_update(body: bytes, columns: Sequence[ImageColumn]) -> bytes | None:
     while cursor.left:
         begin = cursor.pos
         before = _image(cursor, columns)
-        parts += (body[begin : cursor.pos], _after(cursor, columns, before))
-    return b"".join(parts)
+        parts += (body[begin : cursor.pos], _after(cursor, columns, documents, before))
+    return row_event(event, EventType.UPDATE_ROWS, b"".join(parts))
 
 
-def _image(cursor: Cursor, columns: Sequence[ImageColumn]) -> list[bytes | None]:
+def _image(cursor: Cursor, columns: Sequence[WireCell]) -> list[bytes | None]:
     """Step over a full image; its cells, length prefixes included."""
     nulls = int.from_bytes(cursor.take((len(columns) + 7) // 8), "little")
     return [None if nulls >> i & 1 else _cell(cursor, c) for i, c in enumerate(columns)]
 
 
-def _cell(cursor: Cursor, column: ImageColumn) -> bytes:
+def _cell(cursor: Cursor, column: WireCell) -> bytes:
     if not column.prefix:
         return cursor.take(column.width)
     size = cursor.take(column.prefix)
     return size + cursor.take(int.from_bytes(size, "little"))
 
 
-def _after(cursor: Cursor, columns: Sequence[ImageColumn], before: Sequence[bytes | None]) -> bytes:
+def _after(
+    cursor: Cursor,
+    columns: Sequence[WireCell],
+    documents: Sequence[bool],
+    before: Sequence[bytes | None],
+) -> bytes:
     """Read an after-image and return it with every JSON value in full."""
     partial = 0
     if cursor.packed() & _PARTIAL_JSON:
-        documents = sum(c.json for c in columns)
-        partial = int.from_bytes(cursor.take((documents + 7) // 8), "little")
+        partial = int.from_bytes(cursor.take((sum(documents) + 7) // 8), "little")
     nulls = cursor.take((len(columns) + 7) // 8)
     bits = int.from_bytes(nulls, "little")
     out = [nulls]
     for index, column in enumerate(columns):
         diffs = False
-        if column.json:
+        if documents[index]:
             diffs, partial = bool(partial & 1), partial >> 1
         if bits >> index & 1:
             continue

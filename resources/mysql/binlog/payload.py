@@ -1,7 +1,7 @@
 """TRANSACTION_PAYLOAD: the events of a compressed transaction, one after the other.
 
-In: the event's body. Out: the bytes of each inner event, decompressed as they are asked for, so
-that memory holds one event and not the transaction.
+In: the event's body. Out: its events end to end, decompressed into a buffer as there is room, so
+that memory holds a part of the transaction and not all of it.
 Source: mysql-server libs/mysql/binlog/event/control_events.h, `Transaction_payload_event`.
 """
 
@@ -13,39 +13,80 @@ from typing import IO
 
 from resources.mysql.binlog.cursor import Cursor, Truncated
 from resources.mysql.binlog.events import HEADER_SIZE
+from resources.mysql.binlog.window import Window
 
 _END, _SIZE, _COMPRESSION, _UNCOMPRESSED = 0, 1, 2, 3
 _ZSTD, _NONE = 0, 255
-_LARGEST_EVENT = 1 << 31
+_WINDOW_BYTES = 1 << 20
+
+
+class Payload:
+    """The inner events of a TRANSACTION_PAYLOAD; they carry no checksums.
+
+    Args:
+        body: The event's body.
+
+    Raises:
+        Truncated: It is damaged, or of an unknown compression.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        cursor = Cursor(body)
+        compression, announced = _NONE, -1
+        while (kind := cursor.packed()) != _END:
+            value = Cursor(cursor.packed_bytes())
+            if kind == _COMPRESSION:
+                compression = value.packed()
+            elif kind == _UNCOMPRESSED:
+                announced = value.packed()
+        payload = cursor.rest()
+        self._left = announced if announced >= 0 else len(payload)
+        self._source = _open(payload, compression)
+
+    def read(self, window: Window, most: int) -> int:
+        """Read a part into a window; returns its bytes, 0 at the end.
+
+        Raises:
+            Truncated: The payload is damaged, expands to more than it announces, or holds an
+                event larger than that.
+        """
+        import zstandard
+
+        if window.held and window.need - window.held > self._left:
+            message = "an inner event is larger than its payload announces"
+            raise Truncated(message if self._left else "the payload ends within an event")
+        try:
+            count = self._source.readinto(window.view(most))  # type: ignore[attr-defined]
+        except zstandard.ZstdError as error:
+            raise Truncated("the compressed bytes are damaged") from error
+        self._left -= count
+        if self._left < 0:
+            raise Truncated("the payload is larger than it announces")
+        window.end += count
+        return int(count)
 
 
 def inner_events(body: bytes) -> Iterator[bytes]:
-    """Yield the inner events of a TRANSACTION_PAYLOAD; they carry no checksums.
+    """Yield the inner events one by one, for whoever wants few of them.
 
     Raises:
-        Truncated: The payload is damaged, of an unknown compression, or expands to more than
-            it announces.
+        Truncated: See `Payload`.
     """
-    cursor = Cursor(body)
-    compression, announced = _NONE, -1
-    while (kind := cursor.packed()) != _END:
-        value = Cursor(cursor.packed_bytes())
-        if kind == _COMPRESSION:
-            compression = value.packed()
-        elif kind == _UNCOMPRESSED:
-            announced = value.packed()
-    payload = cursor.rest()
-    left = announced if announced >= 0 else len(payload)
-    source = _open(payload, compression)
-    while header := _exactly(source, HEADER_SIZE):
-        size = int.from_bytes(header[9:13], "little")
-        left -= size
-        if not HEADER_SIZE <= size <= _LARGEST_EVENT or left < 0:
-            raise Truncated("an inner event is larger than its payload announces")
-        rest = _exactly(source, size - HEADER_SIZE)
-        if len(header) + len(rest) != size:
-            raise Truncated("the payload ends within an event")
-        yield header + rest
+    payload, window = Payload(body), Window(0, _WINDOW_BYTES)
+    while payload.read(window, _WINDOW_BYTES):
+        window.need = HEADER_SIZE
+        while window.held >= window.need:
+            begin = window.begin
+            size = int.from_bytes(window.copy(begin + 9, begin + 13), "little")
+            window.need = max(size, HEADER_SIZE)
+            if window.held >= window.need:
+                window.begin += window.need
+                yield window.copy(begin, window.begin)
+                window.need = HEADER_SIZE
+        if window.lacks(HEADER_SIZE):
+            window.make_room(HEADER_SIZE)
+    if window.held:
+        raise Truncated("the payload ends within an event")
 
 
 def _open(payload: bytes, compression: int) -> IO[bytes]:
@@ -56,20 +97,3 @@ def _open(payload: bytes, compression: int) -> IO[bytes]:
     import zstandard
 
     return zstandard.ZstdDecompressor().stream_reader(payload)
-
-
-def _exactly(source: IO[bytes], size: int) -> bytes:
-    """Read `size` bytes, fewer only at the end."""
-    import zstandard
-
-    parts: list[bytes] = []
-    while size:
-        try:
-            part = source.read(min(size, 1 << 20))
-        except zstandard.ZstdError as error:
-            raise Truncated("the compressed bytes are damaged") from error
-        if not part:
-            break
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)

@@ -1,211 +1,155 @@
-"""Rows gathered until a slice of the log is full.
+"""Converted rows gathered until a slice of the log is full.
 
-In: decoded rows, notices, ends of transactions. Out: `LogSlice` values. What a transaction added
-since its last mark can be taken back, for when its connection is lost halfway.
+In: batches, rejected rows, notices; counts the walk keeps. Out: `LogSlice` values. What a
+transaction added since its last mark can be taken back, for when its connection is lost halfway.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
-from resources.model.change import ChangeBatch, LogSlice, RejectedRow, RowKind, TableNotice
-from resources.model.keys import key_text
+from resources.model.change import SEQ, ChangeBatch, LogSlice, RejectedRow, TableNotice
 from resources.model.position import BinlogPosition
 from resources.model.table import TableId, TableSchema
-from resources.mysql.binlog.arrow_columns import change_batch
-from resources.mysql.binlog.rows import Row, Values
+from resources.mysql.binlog.batches import TableRows
+from resources.mysql.kernels import walk_state as w
+from resources.mysql.kernels.cells import Ints
 
-HOUR_US = 3_600_000_000
+_WORTH_A_BATCH = 4096
+_COUNTS = (w.ROWS, w.IMAGE_BYTES, w.BYTES_READ, w.TRANSACTIONS, w.NOTICES, w.FIRST_US, w.LAST_US)
+_MARKED = {
+    w.SEQ: w.MARK_SEQ,
+    w.ROWS: w.MARK_ROWS,
+    w.IMAGE_BYTES: w.MARK_IMAGE_BYTES,
+    w.BYTES_READ: w.MARK_BYTES_READ,
+    w.NOTICES: w.MARK_NOTICES,
+    w.FIRST_US: w.MARK_FIRST_US,
+    w.LAST_US: w.MARK_LAST_US,
+}
 
 
 @dataclass
-class _TableRows:
-    """Rows of one table in one schema."""
+class _Version:
+    """Batches of one table in one schema."""
 
     schema: TableSchema
-    rows: list[Values] = field(default_factory=list)
-    ops: list[int] = field(default_factory=list)
-    seqs: list[int] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
+    batches: list[pa.RecordBatch] = field(default_factory=list)
 
     def cut(self, seq: int) -> None:
         """Drop the rows from a counter value on."""
-        size = bisect_left(self.seqs, seq)
-        for values in (self.rows, self.ops, self.seqs, self.times):
-            del values[size:]
+        self.batches = [
+            batch.slice(0, size)
+            for batch in self.batches
+            if (size := int(np.searchsorted(_seqs(batch), seq)))
+        ]
+
+    def merged(self) -> list[pa.RecordBatch]:
+        """Return the rows in counter order, in batches large enough to be worth a call."""
+        edges = [seq for batch in self.batches for seq in _seqs(batch)[[0, -1]].tolist()]
+        if edges != sorted(edges):  # two maps of the table took turns
+            batch = pa.concat_batches(self.batches)
+            return [batch.take(pa.array(np.argsort(_seqs(batch))))]
+        out: list[pa.RecordBatch] = []
+        small: list[pa.RecordBatch] = []
+        for batch in self.batches:
+            small.append(batch)
+            if sum(b.num_rows for b in small) >= _WORTH_A_BATCH:
+                out.append(pa.concat_batches(small) if len(small) > 1 else batch)
+                small = []
+        return [*out, pa.concat_batches(small)] if small else out
 
 
-@dataclass(frozen=True)
-class _Mark:
-    """How much there was when a transaction began."""
-
-    seq: int
-    rows: int
-    image_bytes: int
-    bytes_read: int
-    rejected: int
-    notices: int
+def _seqs(batch: pa.RecordBatch) -> Ints:
+    seqs: Ints = batch.column(SEQ).to_numpy()
+    return seqs
 
 
 class SliceBuilder:
     """Gathers one slice after the other; the row counter runs on through all of them.
 
     Attributes:
-        rows: Rows in the slice so far, rejected ones included.
-        image_bytes: Bytes of their images.
-        bytes_read: Log bytes the slice stands for.
-        seq: Counter value of the next row.
-        transactions: Transactions that ended in the slice.
+        numbers: The walk's state, see `walk_state`; the counts of the slice are in it.
+        state: The same as plain integers.
     """
 
     def __init__(self) -> None:
-        self.seq = 0
+        self.numbers: Ints = np.zeros(w.SIZE, np.int64)
+        self.state = self.numbers.data
         self._clear()
 
     def _clear(self) -> None:
-        self.rows = 0
-        self.image_bytes = 0
-        self.bytes_read = 0
-        self.transactions = 0
-        self._tables: dict[TableId, list[_TableRows]] = {}
-        self._last: _TableRows | None = None
-        self._times: list[int] = []
+        for count in _COUNTS:
+            self.state[count] = 0
+        self._tables: dict[TableId, list[_Version]] = {}
         self._rejected: list[RejectedRow] = []
         self._notices: list[TableNotice] = []
         self.mark()
 
-    @property
-    def hour(self) -> int | None:
-        """UTC hour of the commit time of the slice's rows, None if it has none."""
-        return self._times[0] // HOUR_US if self._times else None
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing of a wanted table is in the slice."""
-        return not self.rows and not self._notices
-
-    def add(self, schema: TableSchema, row: Row, time_us: int, where: str) -> None:
-        """Take a row; a bad one is set aside and keeps its place in the order."""
-        self._saw(time_us)
-        if row.bad:
-            self._rejected.append(_rejected(schema, row, self.seq, time_us, where))
-        else:
-            table = self._last
-            if table is None or table.schema is not schema:
-                table = self._last = self._rows_of(schema)
-            table.rows.append(row.values)
-            table.ops.append(row.kind)
-            table.seqs.append(self.seq)
-            table.times.append(time_us)
-        self.seq += 1
-        self.rows += 1
-        self.image_bytes += row.size
-
-    def _rows_of(self, schema: TableSchema) -> _TableRows:
-        versions = self._tables.setdefault(schema.table, [])
-        if not versions or versions[-1].schema is not schema:
-            versions.append(_TableRows(schema))
-        return versions[-1]
+    def add(self, rows: TableRows) -> None:
+        """Take converted rows; the walk has counted them."""
+        self._rejected += rows.rejected
+        if rows.batch is None:
+            return
+        versions = self._tables.setdefault(rows.schema.table, [])
+        if not versions or versions[-1].schema is not rows.schema:
+            versions.append(_Version(rows.schema))
+        versions[-1].batches.append(rows.batch)
 
     def notice(self, notice: TableNotice) -> None:
         """Take a notice."""
         self._notices.append(notice)
-
-    def _saw(self, time_us: int) -> None:
-        times = self._times
-        if not times:
-            times += (time_us, time_us)
-        elif time_us < times[0]:
-            times[0] = time_us
-        elif time_us > times[1]:
-            times[1] = time_us
+        self.state[w.NOTICES] += 1
 
     def mark(self) -> None:
         """Remember this moment: a transaction begins, or a part of one was just taken."""
-        self._mark = _Mark(
-            self.seq,
-            self.rows,
-            self.image_bytes,
-            self.bytes_read,
-            len(self._rejected),
-            len(self._notices),
-        )
+        state = self.state
+        for count, mark in _MARKED.items():
+            state[mark] = state[count]
 
     def since_mark(self) -> int:
         """Return how many rows came since the mark."""
-        return self.seq - self._mark.seq
+        return self.state[w.SEQ] - self.state[w.MARK_SEQ]
 
     def back_to_mark(self) -> None:
-        """Forget everything that came since the mark."""
-        mark = self._mark
-        self._last = None
-        self.seq, self.rows, self.image_bytes = mark.seq, mark.rows, mark.image_bytes
-        self.bytes_read = mark.bytes_read
-        del self._rejected[mark.rejected :]
-        del self._notices[mark.notices :]
-        if not self.rows:
-            self._times = []
+        """Forget everything that came since the mark; all rows found are converted."""
+        state = self.state
+        for count, mark in _MARKED.items():
+            state[count] = state[mark]
+        seq = state[w.SEQ]
+        self._rejected = [row for row in self._rejected if row.seq < seq]
+        del self._notices[state[w.NOTICES] :]
         for table, versions in list(self._tables.items()):
             for version in versions:
-                version.cut(mark.seq)
-            self._tables[table] = [v for v in versions if v.rows]
+                version.cut(seq)
+            self._tables[table] = [v for v in versions if v.batches]
 
     def take(self, end: BinlogPosition, complete: bool) -> LogSlice:
-        """Return the slice and begin the next one.
+        """Return the slice and begin the next one; all rows found are converted.
 
         Args:
             end: The last transaction boundary.
             complete: Whether nothing of a transaction beyond it is in the slice.
         """
-        batches = [
-            ChangeBatch(t.schema, change_batch(t.schema, t.rows, t.ops, t.seqs, t.times))
-            for versions in self._tables.values()
-            for t in versions
-        ]
-        first, last = self._times or (0, 0)
+        state = self.state
         taken = LogSlice(
-            batches=batches,
+            batches=[
+                ChangeBatch(version.schema, batch)
+                for versions in self._tables.values()
+                for version in versions
+                for batch in version.merged()
+            ],
             end=end,
-            rows=self.rows,
-            first_ts_us=first,
-            last_ts_us=last,
+            rows=state[w.ROWS],
+            first_ts_us=state[w.FIRST_US],
+            last_ts_us=state[w.LAST_US],
             complete=complete,
-            transactions=self.transactions,
-            rejected=self._rejected,
+            transactions=state[w.TRANSACTIONS],
+            rejected=sorted(self._rejected, key=lambda row: row.seq),
             notices=self._notices,
-            bytes_read=self.bytes_read,
+            bytes_read=state[w.BYTES_READ],
         )
         self._clear()
         return taken
-
-
-def _rejected(schema: TableSchema, row: Row, seq: int, time_us: int, where: str) -> RejectedRow:
-    names = schema.names
-    faulty = [names[index] for index, _ in row.bad]
-    batch = change_batch(schema, [row.values], [row.kind], [seq], [time_us])
-    image = batch.select(list(names))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, image.schema) as writer:
-        writer.write_batch(image)
-    return RejectedRow(
-        table=schema.table,
-        seq=seq,
-        op=RowKind(row.kind),
-        ts_us=time_us,
-        position=where,
-        key="" if set(schema.key) & set(faulty) else _key_json(schema, image),
-        field=faulty[0],
-        error="DirtyRowError",
-        message=f"column {', '.join(faulty)}: {row.bad[0][1]}",
-        raw=row.raw,
-        image=sink.getvalue().to_pybytes(),
-    )
-
-
-def _key_json(schema: TableSchema, image: pa.RecordBatch) -> str:
-    """Return the key's values as a JSON object, empty where there is no key."""
-    key = {name: image.column(name)[0].as_py() for name in schema.key}
-    return key_text(key) if key else ""

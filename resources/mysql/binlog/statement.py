@@ -37,13 +37,14 @@ class Statement:
 
     Args:
         query: The statement and its default database.
+        tokens: Some of its tokens instead of all.
 
     Attributes:
         tokens: All of them.
     """
 
-    def __init__(self, query: Query) -> None:
-        self.tokens = tokenize(query)
+    def __init__(self, query: Query, tokens: list[Token] | None = None) -> None:
+        self.tokens = tokenize(query) if tokens is None else tokens
         self._database = query.database
         self._pos = 0
 
@@ -135,9 +136,7 @@ class Statement:
 
     def table_in(self, tokens: list[Token]) -> TableId | None:
         """Return the table named at the start of some tokens."""
-        rest = Statement(Query(self._database, ""))
-        rest.tokens = tokens
-        return rest.name()
+        return Statement(Query(self._database, ""), tokens).name()
 
     def candidates(self) -> Iterator[TableId]:
         """Yield everything in the tokens left that could be a table's name."""

@@ -67,6 +67,7 @@ class TableMap:
         key: Indexes of the primary key's columns; without one, those of the first unique key
             without NULLs, which servers treat as primary; empty if there is none.
         named: Whether the event names its columns (`binlog_row_metadata=FULL`).
+        signed: Whether it tells which numbers are unsigned (`MINIMAL` does, `NO_LOG` does not).
     """
 
     number: int
@@ -74,6 +75,7 @@ class TableMap:
     columns: tuple[WireColumn, ...]
     key: tuple[int, ...]
     named: bool
+    signed: bool = False
 
 
 def table_number(body: bytes) -> int:
@@ -113,7 +115,9 @@ def parse_table_map(body: bytes, flavor: Flavor) -> TableMap:
     while cursor.left:
         kind = cursor.uint(1)
         details.read(kind, Cursor(cursor.packed_bytes()))
-    return TableMap(number, table, tuple(details.columns), details.key, details.named)
+    return TableMap(
+        number, table, tuple(details.columns), details.key, details.named, details.signed
+    )
 
 
 def _name(cursor: Cursor) -> TableId:
@@ -191,12 +195,13 @@ class _Details:
         self.columns = columns
         self._text_types = text_types
         self.key: tuple[int, ...] = ()
-        self.named = False
+        self.named = self.signed = False
 
     def read(self, kind: int, cursor: Cursor) -> None:
         """Lay one field over the columns; fields of no use here, or unknown, are left."""
         if kind == _SIGNEDNESS:
             self._signs(cursor)
+            self.signed = True
         elif kind in (_DEFAULT_CHARSET, _LABEL_DEFAULT_CHARSET):
             self._default_charset(self._subset(kind == _LABEL_DEFAULT_CHARSET), cursor)
         elif kind in (_COLUMN_CHARSET, _LABEL_CHARSET):

@@ -1,25 +1,30 @@
-"""From a table map to the schema of the table at that place in the log, and its decoders.
+"""From a table map to the schema of the table at that place in the log, and its converters.
 
 In: a table map with full metadata, what the catalog knows now. Out: a `TableSchema` equal to the
-one the catalog gives for an unchanged table, and one decoder per column.
+one the catalog gives for an unchanged table, and one `WireCell` per column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from resources.errors import UnsupportedEvent
 from resources.model.table import Column, TableSchema
-from resources.mysql.binlog import values
 from resources.mysql.binlog.charsets import BINARY, charset_of_collation, text_decoder
-from resources.mysql.binlog.json_value import json_text
-from resources.mysql.binlog.mariadb_value import CATALOG_TYPES
 from resources.mysql.binlog.options import ZeroDates
 from resources.mysql.binlog.table_map import TableMap, WireColumn
+from resources.mysql.binlog.wire_cells import (
+    WireCell,
+    address_cell,
+    fixed_cell,
+    string_cell,
+    structure_cell,
+)
 from resources.mysql.binlog.wire_types import WireType
+from resources.mysql.kernels import binary, labels
+from resources.mysql.kernels.text import text_converter
 from resources.mysql.types import GEOMETRY, decimal_type
 
 _INTEGERS = {
@@ -46,6 +51,12 @@ _INTEGER_WORDS = {
     WireType.LONG: "int",
     WireType.LONGLONG: "bigint",
 }
+_STRUCTURES = {
+    WireType.JSON: (pa.large_string(), "json"),
+    WireType.GEOMETRY: (GEOMETRY, "geometry"),
+    WireType.VECTOR: (pa.list_(pa.float32()), "vector"),
+}
+_STRINGS = frozenset({WireType.STRING, WireType.VARCHAR, WireType.VAR_STRING, WireType.BLOB})
 _OLD_TEMPORAL = frozenset({WireType.TIMESTAMP, WireType.TIME, WireType.DATETIME})
 _COMPRESSED = frozenset({WireType.BLOB_COMPRESSED, WireType.VARCHAR_COMPRESSED})
 _LONGTEXT_BYTES = 4
@@ -57,19 +68,19 @@ class DecodableTable:
 
     Args:
         schema: The schema.
-        decoders: One per column, in order.
+        columns: How the cells of each column lie and become Arrow, in order.
         key: Indexes of the key's columns.
     """
 
     schema: TableSchema
-    decoders: tuple[values.Decoder, ...]
+    columns: tuple[WireCell, ...]
     key: tuple[int, ...]
 
 
 def build_table(
     table_map: TableMap, catalog: TableSchema | None, zero_dates: ZeroDates, where: str
 ) -> DecodableTable:
-    """Return schema and decoders for a table map.
+    """Return schema and converters for a table map.
 
     Args:
         table_map: With full metadata.
@@ -98,22 +109,20 @@ def build_table(
     comment = catalog.comment if catalog is not None else ""
     return DecodableTable(
         schema=TableSchema(table_map.table, columns, key, comment),
-        decoders=tuple(decoder for _, decoder in built),
+        columns=tuple(cell for _, cell in built),
         key=table_map.key,
     )
 
 
 def _build_column(
     wire: WireColumn, known: Column | None, zero_dates: ZeroDates, where: str
-) -> tuple[Column, values.Decoder]:
-    if known is not None and (special := CATALOG_TYPES.get(known.source_type.lower())):
-        decoder = special(wire)
-        if decoder is not None:
-            return known, decoder
-    column, decoder = _from_wire(wire, zero_dates, where)
+) -> tuple[Column, WireCell]:
+    if known is not None and (cell := address_cell(known.source_type, wire)) is not None:
+        return known, cell
+    column, cell = _from_wire(wire, zero_dates, where)
     if known is not None and (known.type, known.kind) == (column.type, column.kind):
         column = _refined(column, known)
-    return column, decoder
+    return column, cell
 
 
 def _refined(column: Column, known: Column) -> Column:
@@ -132,33 +141,26 @@ def _refined(column: Column, known: Column) -> Column:
     )
 
 
-def _from_wire(
-    wire: WireColumn, zero_dates: ZeroDates, where: str
-) -> tuple[Column, values.Decoder]:
+def _from_wire(wire: WireColumn, zero_dates: ZeroDates, where: str) -> tuple[Column, WireCell]:
     kind = wire.type
     if kind in _COMPRESSED or kind in _OLD_TEMPORAL:
         raise _refused(wire, where)
-    fixed = values.fixed_decoder(wire, zero_dates)
-    if fixed is not None:
-        arrow, family, words = _fixed_type(wire)
-        return _column(wire, arrow, words, family), fixed
     if kind in (WireType.ENUM, WireType.SET):
         return _labeled(wire, where)
-    if kind == WireType.JSON:
-        decoder = values.prefixed_decoder(wire.meta, json_text, "not binary JSON")
-        return _column(wire, pa.large_string(), "json", "json"), decoder
-    if kind == WireType.GEOMETRY:
-        decoder = values.prefixed_decoder(wire.meta, values.geometry, "not a geometry")
-        return _column(wire, GEOMETRY, "geometry", "geometry"), decoder
-    if kind == WireType.VECTOR:
-        decoder = values.prefixed_decoder(wire.meta, values.vector, "not a vector")
-        return _column(wire, pa.list_(pa.float32()), "vector", "vector"), decoder
-    if kind in (WireType.STRING, WireType.VARCHAR, WireType.VAR_STRING, WireType.BLOB):
+    if kind in _STRINGS:
         return _text_or_bytes(wire, where)
+    if (cell := structure_cell(wire)) is not None:
+        arrow, word = _STRUCTURES[WireType(kind)]
+        return _column(wire, arrow, word, word), cell
+    if (fixed := _fixed_type(wire)) is not None:
+        arrow, family, words = fixed
+        cell = fixed_cell(wire, arrow, reject=zero_dates == "dirty")
+        if cell is not None:
+            return _column(wire, arrow, words, family), cell
     raise _refused(wire, where)
 
 
-def _fixed_type(wire: WireColumn) -> tuple[pa.DataType, str, str]:
+def _fixed_type(wire: WireColumn) -> tuple[pa.DataType, str, str] | None:
     if wire.type in _INTEGERS:
         word = _INTEGER_WORDS[WireType(wire.type)]
         arrow = _INTEGERS[WireType(wire.type)][wire.unsigned]
@@ -166,7 +168,7 @@ def _fixed_type(wire: WireColumn) -> tuple[pa.DataType, str, str]:
     if wire.type == WireType.NEWDECIMAL:
         precision, scale = wire.meta >> 8, wire.meta & 0xFF
         return decimal_type(precision, scale), "plain", f"decimal({precision},{scale})"
-    return _FIXED[wire.type]
+    return _FIXED.get(wire.type)
 
 
 def _column(
@@ -189,58 +191,54 @@ def _column(
     )
 
 
-def _charset(wire: WireColumn, where: str) -> tuple[str, Callable[[bytes], str] | None]:
-    """Return a text column's character set and decoder; no decoder for binary columns."""
+def _labeled(wire: WireColumn, where: str) -> tuple[Column, WireCell]:
     charset = charset_of_collation(wire.collation) if wire.collation is not None else None
-    if charset == BINARY:
-        return BINARY, None
-    decode = text_decoder(charset) if charset is not None else None
+    decode = _latin1 if charset == BINARY else text_decoder(charset or "")
     if charset is None or decode is None:
-        raise UnsupportedEvent(
-            f"column {wire.name} has character set {charset or f'of collation {wire.collation}'}, "
-            "which cannot be decoded",
-            where=where,
-            remedy=f"ALTER TABLE … MODIFY `{wire.name}` … CHARACTER SET utf8mb4, or exclude it",
-        )
-    return charset, decode
-
-
-def _labeled(wire: WireColumn, where: str) -> tuple[Column, values.Decoder]:
-    charset, decode = _charset(wire, where)
+        raise _undecodable(wire, charset, where)
     try:
-        labels = tuple((decode or _ascii)(label) for label in wire.labels)
+        words = tuple(decode(label) for label in wire.labels)
     except UnicodeDecodeError as error:
         raise UnsupportedEvent(
             f"labels of column {wire.name} are no {charset} text", where=where
         ) from error
     enum = wire.type == WireType.ENUM
-    make = values.enum_decoder if enum else values.set_decoder
-    word = "enum" if enum else "set"
-    quoted = ",".join("'" + label.replace("'", "''") + "'" for label in labels)
-    column = _column(wire, pa.string(), f"{word}({quoted})", word, labels, charset)
-    return column, make(wire.meta, labels)
+    kind = "enum" if enum else "set"
+    convert = (labels.enums if enum else labels.sets)(wire.meta, words)
+    quoted = ",".join("'" + word.replace("'", "''") + "'" for word in words)
+    column = _column(wire, pa.string(), f"{kind}({quoted})", kind, words, charset)
+    return column, WireCell(0, wire.meta, convert)
 
 
-def _ascii(label: bytes) -> str:
+def _latin1(label: bytes) -> str:
     return label.decode("latin-1")
 
 
-def _text_or_bytes(wire: WireColumn, where: str) -> tuple[Column, values.Decoder]:
-    charset, decode = _charset(wire, where)
+def _text_or_bytes(wire: WireColumn, where: str) -> tuple[Column, WireCell]:
+    charset = charset_of_collation(wire.collation) if wire.collation is not None else None
     blob = wire.type == WireType.BLOB
     huge = blob and wire.meta == _LONGTEXT_BYTES
-    size_bytes = wire.meta if blob else 1 + (wire.meta > 255)
-    if decode is not None:
-        arrow = pa.large_string() if huge else pa.string()
-        words = _blob_words(wire.meta, "text") if blob else f"char({wire.meta} bytes)"
-        column = _column(wire, arrow, words, charset=charset)
-        return column, values.prefixed_decoder(size_bytes, decode, f"not {charset} text")
-    arrow = pa.large_binary() if huge else pa.binary()
-    padded = wire.type == WireType.STRING
-    convert = values.padded(wire.meta) if padded else values.plain_bytes
-    words = _blob_words(wire.meta, "blob") if blob else f"binary({wire.meta})"
-    column = _column(wire, arrow, words)
-    return column, values.prefixed_decoder(size_bytes, convert, "not bytes")
+    if charset == BINARY:
+        arrow = pa.large_binary() if huge else pa.binary()
+        fixed = wire.type == WireType.STRING
+        words = _blob_words(wire.meta, "blob") if blob else f"binary({wire.meta})"
+        convert = binary.padded(wire.meta) if fixed else binary.binaries(arrow)
+        return _column(wire, arrow, words), string_cell(wire, convert)
+    arrow = pa.large_string() if huge else pa.string()
+    decode = text_converter(charset, arrow) if charset is not None else None
+    if charset is None or decode is None:
+        raise _undecodable(wire, charset, where)
+    words = _blob_words(wire.meta, "text") if blob else f"char({wire.meta} bytes)"
+    return _column(wire, arrow, words, charset=charset), string_cell(wire, decode)
+
+
+def _undecodable(wire: WireColumn, charset: str | None, where: str) -> UnsupportedEvent:
+    return UnsupportedEvent(
+        f"column {wire.name} has character set {charset or f'of collation {wire.collation}'}, "
+        "which cannot be decoded",
+        where=where,
+        remedy=f"ALTER TABLE … MODIFY `{wire.name}` … CHARACTER SET utf8mb4, or exclude it",
+    )
 
 
 def _blob_words(size_bytes: int, word: str) -> str:

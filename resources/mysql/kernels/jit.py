@@ -23,6 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _HERE = Path(__file__).parent
 _PREFIX = "kernels-"
 _config: Any = numba.config
+_njit: Any = njit  # its stubs know no `_nrt`
 
 
 def kernel(function: Function) -> Function:
@@ -42,19 +43,34 @@ def kernel(function: Function) -> Function:
 
 def inline(function: Function) -> Function:
     """Compile a small function that only kernels call, each with a copy of it."""
-    compiled: Function = njit(nogil=True, forceinline=True)(function)
+    compiled: Function = _njit(nogil=True, forceinline=True)(function)
     return compiled
 
 
-def _compile(function: Function, cache: Path | None) -> Function:
-    plain: Function = njit(nogil=True)(function)
+def lean_kernel(function: Function) -> Function:
+    """Compile as `kernel` does, without counting who holds an array.
+
+    Counts cost most where arrays are handed to many small functions. Such a kernel and the
+    functions in it make no array and assign to no slice.
+    """
+    return _compile(function, cache_directory(), counting=False)
+
+
+def lean_inline(function: Function) -> Function:
+    """Compile as `inline` does, for lean kernels."""
+    compiled: Function = _njit(nogil=True, forceinline=True, _nrt=False)(function)
+    return compiled
+
+
+def _compile(function: Function, cache: Path | None, counting: bool = True) -> Function:
+    plain: Function = _njit(nogil=True, _nrt=counting)(function)
     if cache is None:
         return plain
     before = _config.CACHE_DIR
     # Numba has one setting for the process and reads it when the function is decorated.
     _config.CACHE_DIR = str(cache)
     try:
-        cached: Function = njit(nogil=True, cache=True)(function)
+        cached: Function = _njit(nogil=True, cache=True, _nrt=counting)(function)
     except RuntimeError:  # the directory is no longer writable
         return plain
     finally:

@@ -99,11 +99,6 @@ def test_dml_logged_as_text_is_told(log: Log) -> None:
     assert [value for _, value in kinds_of(slices, "t")] == [2]
 
 
-def test_character_sets_without_a_codec(log: Log) -> None:
-    log.run("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(5) CHARACTER SET dec8)")
-    refused(log, "INSERT INTO t VALUES (1, 'x')", remedy="utf8mb4")
-
-
 def test_compressed_columns_of_mariadb(mariadb_log: Log) -> None:
     mariadb_log.run("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(500) COMPRESSED)")
     refused(mariadb_log, "INSERT INTO t VALUES (1, 'x')", remedy="without COMPRESSED")

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from resources.errors import CorruptEvent, UnsupportedEvent
 from resources.model.position import BinlogPosition, ServerIdentity
 from resources.model.table import TableId
-from resources.mysql.binlog.cursor import Truncated
+from resources.mysql.binlog.decoder import LogDecoder
 from resources.mysql.binlog.dump import DumpConnection
 from resources.mysql.binlog.events import HEADER_SIZE, EventFraming, EventType
 from resources.mysql.binlog.json_value import BadJson, json_text
 from resources.mysql.binlog.log_reader import LogReader
 from resources.mysql.binlog.options import StreamOptions
-from resources.mysql.binlog.payload import inner_events
+from resources.mysql.binlog.packets import ConnectionLost
 from resources.mysql.binlog.slices import SliceBuilder
 from tests.mysql.binlog.log import Log
 
@@ -59,25 +59,16 @@ def events(log: Log) -> list[bytes]:
 
 
 def decode(events: list[bytes], flavor: Any, checksums: bool) -> int:
-    """Feed events as the stream does; the number of rows that came out."""
-    builder = SliceBuilder()
-    reader = LogReader(START, flavor, lambda table: True, StreamOptions(), builder)
-    framing = EventFraming(checksums)
-    plain = EventFraming(checksums=False)
+    """Decode events as they come off a dump connection; the number of rows that came out."""
+    decoder = LogDecoder(START, flavor, None, lambda t: True, lambda: False, StreamOptions())
+    decoder.begin_packets(checksums, False, lambda payload: ConnectionLost("no event"))
     rows = 0
-    for data in events:
-        event = framing.parse(data, reader.file)
-        if event.type != EventType.TRANSACTION_PAYLOAD:
-            reader.feed(event)
-        else:
-            reader.enter(event)
-            try:
-                for inner in inner_events(event.body):
-                    reader.feed(plain.parse(inner, reader.file), inside=True)
-            except Truncated as error:
-                raise CorruptEvent(str(error)) from error
-        rows += builder.take(reader.position(), complete=True).rows
-    return rows
+    for number, event in enumerate(events, 1):
+        packet = (len(event) + 1).to_bytes(3, "little") + bytes([number & 0xFF, 0]) + event
+        decoder.room()[: len(packet)] = packet
+        decoder.received(len(packet))
+        rows += sum(piece.rows for piece in decoder.slices())
+    return rows + decoder.last().rows
 
 
 def without_checksum(data: bytes) -> bytes:

@@ -85,6 +85,7 @@ AFTER = {
                     "::1",
                     "fe80::1:2:3:4",
                     "::1.2.3.4",
+                    "::1:203",
                     "1:0:0:2:0:0:0:3",
                     "1:0:2:3:4:5:6:7",
                     "0:1::",
@@ -273,6 +274,8 @@ JSON = [
     "JSON_OBJECT('b', 1, 'aa', JSON_ARRAY(), 'a', JSON_OBJECT('x', NULL))",
     "JSON_ARRAY(CAST(1.50 AS DECIMAL(10,2)), CAST(-0.001 AS DECIMAL(10,3)), "
     "CAST(12345678901234567890123.4 AS DECIMAL(40,5)), CAST(0 AS DECIMAL(5,2)))",
+    "JSON_ARRAY(CAST('99999999999999999999999999999999999.999999999999999999999999999999' "
+    "AS DECIMAL(65,30)), CAST('-0.10' AS DECIMAL(30,30)))",
     "JSON_ARRAY(DATE'2021-02-03', TIME'-12:34:56.5', TIMESTAMP'2021-02-03 04:05:06.789', "
     "TIME'838:59:59', CAST('00:00:00' AS TIME))",
     "JSON_ARRAY(b'101', x'00ff', CAST(REPEAT('a', 200) AS BINARY), CAST(2021 AS YEAR))",
@@ -322,7 +325,7 @@ def test_floats_bit_by_bit(log: Log) -> None:
 CHARSETS = (
     "cp1251 cp1250 cp1257 cp850 cp852 cp866 cp932 euckr gb2312 gbk hebrew hp8 koi8r koi8u latin1 "
     "latin2 latin5 latin7 macce macroman sjis ucs2 utf16 utf16le utf32 utf8mb3 greek ujis "
-    "eucjpms big5 cp1256"
+    "eucjpms big5 cp1256 armscii8 dec8 geostd8 keybcs2 tis620 gb18030"
 )
 
 

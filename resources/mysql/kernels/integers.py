@@ -1,0 +1,24 @@
+"""Little-endian integers of any size, for kernels.
+
+In: bytes at any offset. Out: int64.
+"""
+
+from __future__ import annotations
+
+from resources.mysql.kernels.cells import Bytes
+from resources.mysql.kernels.jit import lean_inline
+
+
+@lean_inline
+def uint(data: Bytes, at: int, size: int) -> int:
+    """Return the unsigned integer in `data[at:at + size]`; one of 8 bytes keeps its bits.
+
+    Args:
+        data: The bytes; the caller has checked that they reach that far.
+        at: First byte.
+        size: Number of bytes, 1 to 8.
+    """
+    value = 0
+    for byte in range(size):
+        value |= int(data[at + byte]) << (8 * byte)
+    return value

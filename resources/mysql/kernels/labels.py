@@ -1,0 +1,56 @@
+"""ENUM and SET: numbers to the labels they stand for.
+
+In: little-endian indexes or bit sets. Out: string arrays; numbers beyond the labels are marked.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from resources.mysql.kernels.cells import Cells, Converted, Converter
+from resources.mysql.kernels.numbers import fixed_array, little_endian
+
+
+def enums(width: int, labels: tuple[str, ...]) -> Converter:
+    """Return the converter of an ENUM column, to string.
+
+    Args:
+        width: Bytes of each cell, 1 or 2.
+        labels: In index order from 1; the index 0 stands for invalid input and reads as ''.
+    """
+    words = pa.array(["", *labels], pa.string())
+
+    def convert(cells: Cells) -> Converted:
+        index = little_endian(cells, width)
+        bad = index >= len(words)
+        array = words.take(fixed_array(pa.int64(), index, cells.null | bad))
+        return Converted(array, bad if bad.any() else None, "an ENUM index beyond its labels")
+
+    return convert
+
+
+def sets(width: int, labels: tuple[str, ...]) -> Converter:
+    """Return the converter of a SET column, to its labels joined by commas.
+
+    Args:
+        width: Bytes of each cell, 1 to 8.
+        labels: In bit order, at most 64.
+    """
+
+    def word(bits: int) -> str | None:
+        if bits >> len(labels):
+            return None
+        return ",".join(label for i, label in enumerate(labels) if bits >> i & 1)
+
+    def convert(cells: Cells) -> Converted:
+        bits = fixed_array(pa.uint64(), little_endian(cells, width), cells.null)
+        distinct = bits.dictionary_encode()
+        words = pa.array([word(n) for n in distinct.dictionary.to_pylist()], pa.string())
+        array = words.take(distinct.indices)
+        bad = None
+        if words.null_count:
+            bad = np.asarray(array.is_null()) & ~cells.null
+        return Converted(array, bad, "a SET bit beyond its labels")
+
+    return convert

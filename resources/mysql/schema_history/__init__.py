@@ -1,0 +1,1 @@
+"""What captured tables looked like at every place of a log that does not say so itself."""
