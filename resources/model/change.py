@@ -74,6 +74,10 @@ class ChangeBatch:
     rows: pa.RecordBatch
 
 
+UNDECODABLE = "undecodable"
+"""Kind of the notices that stand for rows passed over since their columns are not known."""
+
+
 @dataclass(frozen=True)
 class TableNotice:
     """Something happened to a table that row changes do not say.
@@ -82,7 +86,7 @@ class TableNotice:
         table: The source table.
         seq: Counter value before which it happened (same scale as the rows' `_cdc_seq`).
         kind: `truncate`, `drop`, `create`, `alter`, `rename`, `partition`, `statement` (DML
-            logged as text), `incident`.
+            logged as text), `incident`, `xa`, or one of the constants of this module.
         detail: The statement with literals cut, or the reason.
         position: Where in the log, in words.
         rewrites: Whether stored values or rows may have changed without row events, so that

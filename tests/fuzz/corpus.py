@@ -127,7 +127,7 @@ def logs() -> tuple[RecordedLog, ...]:
 def log_of(name: str, data: bytes) -> RecordedLog:
     """Return a log file's bytes as a recorded log."""
     events = split_events(data)
-    flavor = "mariadb" if b"MariaDB" in events[0][:HEADER + 60] else "mysql"
+    flavor = "mariadb" if b"MariaDB" in events[0][: HEADER + 60] else "mysql"
     return RecordedLog(name, flavor, events, with_checksums(events[0]))
 
 

@@ -17,7 +17,20 @@ from tests.fuzz.corpus import CHECKSUM, HEADER, RecordedLog, split_events, with_
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BYTES = (0, 1, 2, 0x7F, 0x80, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF)
-_NUMBERS = (0, 1, 255, 256, 65_535, 65_536, 2**24 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1)
+_NUMBERS = (
+    0,
+    1,
+    255,
+    256,
+    65_535,
+    65_536,
+    2**24 - 1,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**63,
+    2**64 - 1,
+)
 _BEGINNINGS = frozenset({EventType.GTID, EventType.GTID_TAGGED, EventType.MARIADB_GTID})
 _ROWS = frozenset({*range(23, 26), *range(30, 33), EventType.PARTIAL_UPDATE_ROWS, *range(166, 172)})
 _COMPRESSED_ROWS = frozenset(range(166, 172))

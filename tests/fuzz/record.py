@@ -25,7 +25,7 @@ _PLAIN = [
     "CREATE TABLE plain (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(300), d DECIMAL(20,5), "
     "e ENUM('a','b'), at DATETIME(6), j JSON, b BLOB, n BIGINT UNSIGNED)",
     "INSERT INTO plain (v, d, e, at, b) VALUES ('é', -1.5, 'a', '2021-02-03 04:05:06.7', x'00ff')",
-    "UPDATE plain SET v = NULL, j = '{\"a\": [1, {\"b\": \"c\"}, 2.5]}', n = 18446744073709551615",
+    'UPDATE plain SET v = NULL, j = \'{"a": [1, {"b": "c"}, 2.5]}\', n = 18446744073709551615',
     "INSERT INTO plain (v) VALUES ('many'), ('more'), (REPEAT('x', 300))",
     "DELETE FROM plain WHERE id > 3",
 ]

@@ -114,9 +114,7 @@ def run(case: RowsCase) -> str:
     """
     rng = Random(case.seed)
     schema, rows = case.rows.schema, 0
-    statement = mock.patch.object(
-        result_set, "run_statement", lambda *_: case.rows.statement
-    )
+    statement = mock.patch.object(result_set, "run_statement", lambda *_: case.rows.statement)
     ended = mock.patch.object(result_set, "end_statement", lambda *_, **__: None)
     connection: Any = _Connection(case)
     try:

@@ -79,7 +79,7 @@ ROWS = st.lists(
 
 @pytest.mark.usefixtures("protocol")
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rows=ROWS, batch_rows=st.integers(1, 5))
 def test_random_rows_come_back(room: Room, rows: list[Any], batch_rows: int) -> None:
@@ -226,7 +226,7 @@ def test_a_server_that_prepares_nothing_is_read_as_text(mysql_family: Any, famil
             for _ in range(3):
                 (part,) = select_arrow(connection, sql, ("a%b",), schema)
                 assert part.rows.equals(exact.rows)
-            assert _status(connection, "Com_stmt_prepare") == 1
+            assert _status(connection, "Com_stmt_execute") == 0
     finally:
         room.server.execute(f"SET GLOBAL max_prepared_stmt_count = {before}")
 

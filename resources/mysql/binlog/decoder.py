@@ -168,7 +168,7 @@ class LogDecoder:
         end, until = self._reader.position(), self._until
         if until is not None and self._contains_until():
             end = end if end.reached(until) else replace(until, prepared=end.prepared)
-        return self._builder.take(end, complete=True)
+        return self._take(end, complete=True)
 
     def reached(self) -> bool:
         """Return whether the last boundary is at or past `until`, by file order or by GTIDs."""
@@ -204,7 +204,10 @@ class LogDecoder:
     def _slice(self, complete: bool) -> LogSlice:
         self._convert()
         self._yielded_at = time.monotonic()
-        return self._builder.take(self._reader.position(), complete)
+        return self._take(self._reader.position(), complete)
+
+    def _take(self, end: BinlogPosition, complete: bool) -> LogSlice:
+        return replace(self._builder.take(end, complete), shapes=self._reader.shape_records())
 
     def _walk(self, window: Window) -> Iterator[LogSlice]:
         """Walk a window until it lacks bytes."""

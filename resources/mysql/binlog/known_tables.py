@@ -18,10 +18,16 @@ from resources.model.change import change_schema
 from resources.model.table import TableId
 from resources.mysql.binlog.gtid import Flavor
 from resources.mysql.binlog.options import StreamOptions
-from resources.mysql.binlog.table_map import parse_table_map, table_name, table_number
+from resources.mysql.binlog.table_map import (
+    TableMap,
+    parse_table_map,
+    table_name,
+    table_number,
+)
 from resources.mysql.binlog.table_schema import DecodableTable, build_table
 from resources.mysql.kernels import walk_state as w
 from resources.mysql.kernels.cells import Bytes, Ints
+from resources.mysql.schema_history.history import UndecodableTableError
 
 _KEPT = 10_000
 _NUMBER_BYTES = 6
@@ -47,7 +53,9 @@ class KnownTables:
     Args:
         flavor: Whose log it is.
         wanted: Which tables' changes are asked for.
-        options: Policy for dates, and the catalog.
+        options: Policy for dates, the catalog, and the history of shapes.
+        undecodable: Told of a wanted table whose rows cannot be decoded where its map stands, and
+            why.
 
     Attributes:
         seen: Wanted tables that had rows so far.
@@ -59,11 +67,16 @@ class KnownTables:
     """
 
     def __init__(
-        self, flavor: Flavor, wanted: Callable[[TableId], bool], options: StreamOptions
+        self,
+        flavor: Flavor,
+        wanted: Callable[[TableId], bool],
+        options: StreamOptions,
+        undecodable: Callable[[TableId, str], None],
     ) -> None:
         self._flavor = flavor
         self._wanted = wanted
         self._options = options
+        self._undecodable = undecodable
         self._kept = _KEPT
         self._answers: dict[TableId, bool] = {}
         self._latest: dict[TableId, int] = {}
@@ -99,8 +112,20 @@ class KnownTables:
         at = self._known.get(table_number(body))
         if at is not None and self._body(at) == body:
             self.maps[at, w.MAP_EPOCH] = epoch
-        else:
-            self._keep(body, self._slot(body, where), epoch)
+            return
+        try:
+            self._keep(table_number(body), body, self._slot(body, where), epoch)
+        except UndecodableTableError as error:
+            self._undecodable(table_name(body), str(error))
+            # Without its body the walk never knows it again: elsewhere it may be decodable.
+            self._keep(table_number(body), b"", _FREE, epoch)
+
+    def forget(self, changed: Callable[[TableId], bool]) -> None:
+        """Forget what maps of these tables mean: the same bytes may stand for another shape."""
+        for at in self._known.values():
+            slot = self.maps[at, w.MAP_SLOT]
+            if slot >= 0 and changed(self.shapes[slot].table.schema.table):
+                self.maps[at, w.MAP_SIZE] = 0
 
     def get(self, number: int, epoch: int, where: str) -> Shape | None:
         """Return the shape of a row event's table, None if nobody asked for it.
@@ -133,12 +158,7 @@ class KnownTables:
         if not self.wanted(table):
             return -1
         self.seen.add(table)
-        built = build_table(
-            parse_table_map(body, self._flavor),
-            self._options.catalog(table),
-            self._options.zero_dates,
-            where,
-        )
+        built = self._build(parse_table_map(body, self._flavor), where)
         latest = self._latest.get(table)
         if latest is not None and self.shapes[latest].table.schema == built.schema:
             if self._details[latest] == body[_NUMBER_BYTES:]:
@@ -147,6 +167,16 @@ class KnownTables:
             built = replace(built, schema=self.shapes[latest].table.schema)
         self._latest[table] = slot = self._add(built, body[_NUMBER_BYTES:])
         return slot
+
+    def _build(self, table_map: TableMap, where: str) -> DecodableTable:
+        """Compile a map; without names of its own, by the history of its table's shape."""
+        history, zero_dates = self._options.history, self._options.zero_dates
+        if history is None or table_map.named:
+            if history is not None:
+                history.check_map(table_map, where)
+            return build_table(table_map, self._options.catalog(table_map.table), zero_dates, where)
+        named, schema = history.name_map(table_map, where)
+        return replace(build_table(named, schema, zero_dates, where), schema=schema)
 
     def _add(self, table: DecodableTable, details: bytes) -> int:
         slot, first, columns = len(self.shapes), self._layout_used, len(table.columns)
@@ -160,13 +190,13 @@ class KnownTables:
             self.layout[first + index] = cell.prefix, cell.width, index in table.key
         return slot
 
-    def _keep(self, body: bytes, slot: int, epoch: int) -> None:
+    def _keep(self, number: int, body: bytes, slot: int, epoch: int) -> None:
         begin, self._arena_used = self._arena_used, self._arena_used + len(body)
         self.arena = _grown(self.arena, self._arena_used)
         self.arena[begin : self._arena_used] = np.frombuffer(body, np.uint8)
         if 2 * len(self._known) >= len(self.maps):
             self._rehash()
-        self._place((table_number(body), slot, begin, len(body), epoch))
+        self._place((number, slot, begin, len(body), epoch))
 
     def _rehash(self) -> None:
         old = [tuple(self.maps[at].tolist()) for at in self._known.values()]
@@ -186,8 +216,8 @@ class KnownTables:
     def _shrink(self, epoch: int) -> None:
         """Forget all but the maps of the epoch."""
         held = [
-            (self._body(at), int(self.maps[at, w.MAP_SLOT]))
-            for at in self._known.values()
+            (number, self._body(at), int(self.maps[at, w.MAP_SLOT]))
+            for number, at in self._known.items()
             if self.maps[at, w.MAP_EPOCH] == epoch
         ]
         old, touched = self.shapes, self.touched(epoch)
@@ -197,10 +227,10 @@ class KnownTables:
         # The newest shape of every table stays, so that its rows go on in one batch.
         moved = {slot: self._add(old[slot].table, details[slot]) for slot in latest.values()}
         self._latest = {table: moved[slot] for table, slot in latest.items()}
-        for body, slot in held:
+        for number, body, slot in held:
             if slot >= 0 and slot not in moved:
                 moved[slot] = self._add(old[slot].table, details[slot])
-            self._keep(body, moved.get(slot, -1), epoch)
+            self._keep(number, body, moved.get(slot, -1), epoch)
         for slot, shape in enumerate(self.shapes):
             if shape.table.schema.table in touched:
                 self.slots[slot, w.SLOT_EPOCH] = epoch

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from resources.errors import CorruptEvent, PositionPurged
-from resources.model.change import TableNotice
+from resources.model.change import UNDECODABLE, ShapeRecord, TableNotice
 from resources.model.position import BinlogPosition, PreparedTransaction
 from resources.model.table import TableId
 from resources.mysql.binlog import bodies, refusals, xa
@@ -91,7 +91,7 @@ class LogReader:
         self._identity = start.identity
         self._gtid: Gtid | None = None
         self._prepared, self._reread = xa.PreparedTransactions(start.prepared), reread
-        self.tables = KnownTables(flavor, wanted, options)
+        self.tables = KnownTables(flavor, wanted, options, self._undecodable)
         known = GtidSet.parse(start.gtid_set, flavor)
         self.track = GtidTrack(flavor, known, until if until is not None else GtidSet(flavor))
         # A set of only what was read since would make a later start by GTID read all the rest.
@@ -130,6 +130,8 @@ class LogReader:
         """Go back to the last boundary: the connection was lost."""
         state, bound = self._state, self._bound()
         self._builder.back_to_mark()
+        if self._options.history is not None:
+            self._options.history.restart(bound)
         state[w.OPEN], state[w.MUTED], state[w.SOURCE] = 0, 0, w.NO_GTID
         self.file, state[w.AT], state[w.BOUND_HERE] = bound.file, bound.offset, 1
         state[w.SKIP_ROWS] = state[w.HANDED_OUT]
@@ -304,8 +306,23 @@ class LogReader:
             self.commit()
 
     def _statement(self, query: bodies.Query) -> None:
-        for effect in statement_notices(query, self.tables.wanted, self._every_table):
+        effects = statement_notices(query, self.tables.wanted, self._every_table)
+        history = self._options.history
+        if history is not None:
+            effects = history.follow(query, self.where(), effects)
+            self.tables.forget(history.changed)
+        for effect in effects:
             self._notify(effect.table, effect.kind, effect.detail, effect.rewrites)
+
+    def _undecodable(self, table: TableId, reason: str) -> None:
+        """Have a table read again whose rows are passed over here; once in a slice is enough."""
+        if not self._builder.noticed(table, UNDECODABLE):
+            self._notify(table, UNDECODABLE, reason, True)
+
+    def shape_records(self) -> list[ShapeRecord]:
+        """Return what is to be kept about shapes at the place read up to, since the last call."""
+        history = self._options.history
+        return history.take_records() if history is not None else []
 
     def _notify(self, table: TableId, kind: str, detail: str, rewrites: bool) -> None:
         if self._state[w.SKIP_ROWS]:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from resources.model.table import TableId, TableSchema
+
+if TYPE_CHECKING:
+    from resources.mysql.schema_history.history import SchemaHistory
 
 ZeroDates = Literal["null", "dirty"]
 
@@ -44,6 +47,8 @@ class StreamOptions:
             comments), and only where names and types agree.
         tables: Every table the pipeline knows of, dropped ones included: who is told of an
             incident or of a dropped database.
+        history: Shapes for table maps that do not name their columns; without it such maps of
+            wanted tables are refused. It belongs to one stream.
     """
 
     zero_dates: ZeroDates = "null"
@@ -58,3 +63,4 @@ class StreamOptions:
     reader: str = ""
     catalog: Callable[[TableId], TableSchema | None] = _no_catalog
     tables: Callable[[], Iterable[TableId]] = _no_tables
+    history: SchemaHistory | None = None

@@ -103,6 +103,10 @@ class SliceBuilder:
         self._notices.append(notice)
         self.state[w.NOTICES] += 1
 
+    def noticed(self, table: TableId, kind: str) -> bool:
+        """Return whether the slice has a notice of this kind of a table."""
+        return any(n.table == table and n.kind == kind for n in self._notices)
+
     def mark(self) -> None:
         """Remember this moment: a transaction begins, or a part of one was just taken."""
         state = self.state

@@ -73,6 +73,7 @@ class SchemaHistory:
         self._before: tuple[BinlogPosition, Memory] | None = None
         self._refused: dict[TableId, str] = {}
         self._adopted: set[TableId] = set()
+        self._changed: set[TableId] = set()
         self._identity = ServerIdentity(server.flavor, "")
 
     def begin(
@@ -167,6 +168,7 @@ class SchemaHistory:
         """
         here = self._position(where)
         self._before = here, self._now
+        self._changed = set()
         rewritten = self._rewritten(query, effects)
         before = self._now.shapes
         done = Effects()
@@ -195,6 +197,7 @@ class SchemaHistory:
         rewrites: bool,
     ) -> TableEffect | None:
         """Take a change of one table; returns its effect where the words of it do not tell it."""
+        self._changed.add(key)
         self._refused.pop(key, None)
         self._adopted.discard(key)
         since = self._now.since.get(key)
@@ -241,6 +244,10 @@ class SchemaHistory:
             if table in rewritten or self._key(lineage.of) in rewritten | altered:
                 distrusted = replace(shape, lineage=replace(lineage, keeps_rows=False))
                 self._now = self._now.with_shape(table, distrusted)
+
+    def changed(self, table: TableId) -> bool:
+        """Return whether the last statement did anything to a table's shape."""
+        return self._key(table) in self._changed
 
     def restart(self, bound: BinlogPosition) -> None:
         """Go back to a boundary: what was taken after it will come again."""
