@@ -8,7 +8,10 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PYTEST_ARGS ?=
 
-.PHONY: help venv servers test nightly demo lint dev bench clean
+# Tests start hundreds of Python processes: let them share the bytecode of our modules.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help venv servers kernels test nightly demo lint dev bench clean
 
 help:
 	@echo "make test     all tests but the nightly ones, on real private servers"
@@ -39,10 +42,14 @@ $(STAMP): pyproject.toml
 servers: venv
 	@$(PY) -m tests.servers prepare || true
 
-test: venv servers
+# Compiled once before all tests: none of them waits for it.
+kernels: venv
+	@$(PY) -m tests.preloaded
+
+test: venv servers kernels
 	$(PY) -m pytest -q -m "not nightly" $(PYTEST_ARGS)
 
-nightly: venv servers
+nightly: venv servers kernels
 	$(PY) -m pytest -q -m nightly $(PYTEST_ARGS)
 	CDC_EXAMPLES=100 $(PY) -m pytest -q -s tests/e2e/test_equality.py
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from hypothesis import Phase, settings
+from hypothesis.internal.conjecture import engine
 
 from tests.servers import KINDS, Kind, Server, ServerUnavailableError, start_server
 
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 
 ALLOW_MISSING = "CDC_ALLOW_MISSING_SERVERS"
 _SERVER_FIXTURES = {*KINDS, "mysql_family"}
+
+# A first call may compile a kernel, so no example has a deadline. Explaining a failure traces every
+# line that runs, and shrinking one may take five minutes: both cost more here than they tell.
+settings.register_profile(
+    "cdc", settings.default, deadline=None, phases=set(Phase) - {Phase.explain}, print_blob=True
+)
+settings.load_profile("cdc")
+engine.MAX_SHRINKING_SECONDS = 30
 
 
 @contextmanager

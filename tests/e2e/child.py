@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -20,9 +19,8 @@ from resources.mysql.source import MySQLSource
 from resources.sinks.duckdb import DuckDBSink
 from resources.stores.change_log import ChangeLog
 from resources.stores.database import StateDatabase
+from tests.processes import CONTEXT
 
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.e2e.child"])
 KILLED = -signal.SIGKILL
 CRASHED = 137
 
@@ -87,7 +85,7 @@ def _main(setup: Setup, job: str, failpoint: str | None) -> None:
 
 def start(setup: Setup, job: str, failpoint: str | None = None) -> BaseProcess:
     """Start `sync`, or the snapshot of the table `job` names."""
-    process = _context.Process(target=_main, args=(setup, job, failpoint), daemon=True)
+    process = CONTEXT.Process(target=_main, args=(setup, job, failpoint), daemon=True)
     process.start()
     return process
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import signal
@@ -26,9 +25,8 @@ from resources.model.table import TableId
 from resources.mysql.connection import MySQLSettings
 from tests import oracle
 from tests.e2e import child
+from tests.processes import CONTEXT
 from tests.servers import CDC_PASSWORD, CDC_USER
-
-_context = multiprocessing.get_context("forkserver")
 
 
 @pytest.fixture
@@ -89,9 +87,9 @@ def test_two_runs_started_together_apply_every_change_once(
         {"append": (f"{setup.database}.t",), "history": "none", "sink_hold": 0.0},
     )
     assert child.run(setup, "sync")
-    start = _context.Barrier(3)
+    start = CONTEXT.Barrier(3)
     runs = [
-        _context.Process(target=_together, args=(setup, job, start, rounds), daemon=True)
+        CONTEXT.Process(target=_together, args=(setup, job, start, rounds), daemon=True)
         for _ in range(2)
     ]
     for run in runs:
@@ -117,7 +115,7 @@ def _capture_only(setup: child.Setup) -> None:
 
 def test_a_snapshot_beside_a_following_sync_is_followed_on(mysql: Any, setup: child.Setup) -> None:
     _insert(mysql, setup, 0, 500)
-    follower = _context.Process(target=_follow, args=(setup, 12.0), daemon=True)
+    follower = CONTEXT.Process(target=_follow, args=(setup, 12.0), daemon=True)
     follower.start()
     try:
         table = TableId(setup.database, "t")
@@ -154,7 +152,7 @@ def test_a_full_disk_under_the_sink_loses_nothing(mysql: Any, setup: child.Setup
     with connection.cursor() as cursor:
         rows = [(i, os.urandom(60_000)) for i in range(200)]
         cursor.executemany(f"INSERT INTO {setup.database}.wide VALUES (%s, %s)", rows)
-    process = _context.Process(target=_cramped, args=(setup,), daemon=True)
+    process = CONTEXT.Process(target=_cramped, args=(setup,), daemon=True)
     process.start()
     process.join(90)
     assert process.exitcode == 1, "the limit did not bite"

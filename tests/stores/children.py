@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Sequence
@@ -18,10 +17,8 @@ from resources.stores.leases import Lease, LeaseStore
 from resources.stores.segments import Segment, SegmentStore
 from resources.stores.snapshots import SnapshotStore
 from resources.stores.table_states import TableStateStore
+from tests.processes import CONTEXT
 from tests.stores.samples import ORDERS, PIPELINE, USERS, add_segment, position, schema_of
-
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.stores.children"])
 
 
 def run_together(work: str, arguments: Sequence[tuple[Any, ...]]) -> list[str]:
@@ -29,10 +26,9 @@ def run_together(work: str, arguments: Sequence[tuple[Any, ...]]) -> list[str]:
 
     A process answers the function's result as text, or the class name of a project error.
     """
-    barrier, answers = _context.Barrier(len(arguments)), _context.Queue()
+    barrier, answers = CONTEXT.Barrier(len(arguments)), CONTEXT.Queue()
     processes = [
-        _context.Process(target=_answer, args=(work, given, barrier, answers))
-        for given in arguments
+        CONTEXT.Process(target=_answer, args=(work, given, barrier, answers)) for given in arguments
     ]
     for process in processes:
         process.start()
@@ -45,7 +41,7 @@ def run_together(work: str, arguments: Sequence[tuple[Any, ...]]) -> list[str]:
 
 def start(work: str, *arguments: Any, failpoint: str = "") -> ForkServerProcess:
     """Start one process and leave it running."""
-    process = _context.Process(target=_plain, args=(work, arguments, failpoint))
+    process = CONTEXT.Process(target=_plain, args=(work, arguments, failpoint))
     process.start()
     return process
 

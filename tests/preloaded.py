@@ -1,0 +1,26 @@
+"""What the processes of `tests.processes` begin with: modules imported, kernels in memory.
+
+`python -m tests.preloaded` compiles the kernels, so that no test waits for that.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from tests.fuzz import target_log, target_rows
+from tests.fuzz.corpus import logs, result_sets
+
+for module in (
+    "cdc_assets.engine.run",
+    "pymysql",
+    "pytest",
+    "resources.mysql.source",
+    "resources.sinks.duckdb",
+    "resources.stores.change_log",
+):
+    importlib.import_module(module)
+for log in logs():
+    if "types" in log.name:
+        target_log.run(target_log.LogCase(log.flavor, log.events, packets=True, seed=1))
+for rows in result_sets():
+    target_rows.run(target_rows.RowsCase(rows, 1))
