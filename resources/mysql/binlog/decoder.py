@@ -359,13 +359,13 @@ class LogDecoder:
         """Turn the rows found into Arrow; the bytes they lie in are free then."""
         state = self._state
         used = state[w.ROWS_USED]
+        state[w.ROWS_USED] = state[w.CELLS_USED] = 0  # cells of rows passed over have no row
         if not used:
             return
         data = self._windows[state[w.ROWS_BUFFER]].data
         found = FoundRows(data, self._rows[:used], self._cells, self._reader.file)
         for rows in convert(found, self._reader.tables.shapes):
             self._builder.add(rows)
-        state[w.ROWS_USED] = state[w.CELLS_USED] = 0
 
 
 _PLAIN = EventFraming(checksums=False)
