@@ -1,8 +1,8 @@
 """Where the time of a sync goes: what each stage took, timed in the run itself.
 
-In: a block that runs a sync. Out: wall and CPU time per stage. Capture and merging overlap in two
-threads, so the stages' wall times add up to more than the run's; a stage's CPU time is that of its
-own thread, without the threads that DuckDB and Arrow keep.
+In: a block that runs a sync. Out: wall and CPU time per stage. Decoding, capture and merging
+overlap in threads, so the stages' wall times add up to more than the run's; a stage's CPU time is
+that of its own thread, without the threads that DuckDB and Arrow keep.
 """
 
 from __future__ import annotations
@@ -31,16 +31,21 @@ class Stages:
     def __enter__(self) -> Self:
         """Wrap the stages' functions."""
         from cdc_assets.engine import apply
+        from resources.mysql.binlog.decoder import LogDecoder
+        from resources.mysql.binlog.gatherer import Gatherer
         from resources.mysql.source import MySQLSource
         from resources.sinks.duckdb import DuckDBSink
         from resources.stores.change_log import ChangeLog, SegmentWriter
 
-        self._wrap("decode", MySQLSource, "stream_changes", self._steps)
+        self._wrap("walk", LogDecoder, "pieces", self._steps)
+        self._wrap("convert", Gatherer, "take", self._call)
+        self._wrap("wait for the log", MySQLSource, "stream_changes", self._steps)
         self._wrap("segment write", SegmentWriter, "write", self._call)
         self._wrap("segment commit", SegmentWriter, "commit", self._call)
         self._wrap("segment read", ChangeLog, "read", self._steps)
         self._wrap("reduce", apply, "reduce_changes", self._call)
         self._wrap("merge", DuckDBSink, "merge", self._call)
+        self._wrap("close the file", DuckDBSink, "close", self._call)
         return self
 
     def __exit__(

@@ -28,7 +28,6 @@ from tests.servers import start_server
 from tests.servers.family import FamilyServer
 
 QUICK = 0.04
-FIRST_DECODES = 5
 
 
 def main() -> None:
@@ -53,7 +52,7 @@ def _figures(part: str, server: FamilyServer, writer: LogWriter, rounds: int) ->
     if part == "resultset":
         return _result_sets(server, writer.fill_results(), rounds)
     if part == "first":
-        return _first_decode(server, writer.first())
+        return _first_decode(server, writer.first(), rounds)
     if part == "huge":
         return _huge(server, writer.huge())
     return _stretch(server, WORKLOADS[part](writer), rounds)
@@ -102,11 +101,11 @@ def _huge(server: FamilyServer, stretch: Stretch) -> Iterator[Figure]:
     yield Figure("binlog.huge.peak_mb", round(found["peak_mb"]), "MB")
 
 
-def _first_decode(server: FamilyServer, stretch: Stretch) -> Iterator[Figure]:
+def _first_decode(server: FamilyServer, stretch: Stretch, rounds: int) -> Iterator[Figure]:
     """Measure from an interpreter's start to its first batch, kernels compiled before."""
     _child(server, stretch, first=True)
     seconds = []
-    for _ in range(FIRST_DECODES):
+    for _ in range(rounds):
         began = time.monotonic()
         seconds.append(_child(server, stretch, first=True)["ended"] - began)
     note = "imports, login and read of the kernels' cache included"

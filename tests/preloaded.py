@@ -21,6 +21,7 @@ for module in (
     importlib.import_module(module)
 for log in logs():
     if "types" in log.name:
-        target_log.run(target_log.LogCase(log.flavor, log.events, packets=True, seed=1))
+        case = target_log.LogCase(log.flavor, log.events, packets=True, named=True, seed=1)
+        target_log.run(case)
 for rows in result_sets():
     target_rows.run(target_rows.RowsCase(rows, 1))

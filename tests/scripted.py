@@ -6,17 +6,19 @@ read, hand out tiny slices, and be driven through thousands of sequences a secon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from resources.errors import PositionPurged
 from resources.model.change import (
+    NO_SHAPES,
     ChangeBatch,
     LogSlice,
     RejectedRow,
     RowKind,
+    ShapeRecord,
     TableNotice,
     change_schema,
 )
@@ -29,6 +31,8 @@ from resources.model.table import Column, TableId, TableSchema
 IDENTITY = ServerIdentity("mysql", "scripted")
 HOUR_US = 3_600_000_000
 POISON = "cannot be decoded"
+MARK = TableId("db", "")
+"""Whose shape record is the offset it is to be kept with."""
 
 Row = tuple[int, str | None]
 
@@ -190,9 +194,14 @@ class ScriptedSource:
         )
 
     def stream_changes(
-        self, start: Position, until: Position | None, stop: Callable[[], bool]
+        self,
+        start: Position,
+        until: Position | None,
+        stop: Callable[[], bool],
+        shapes: Mapping[TableId, str] = NO_SHAPES,
     ) -> Iterator[LogSlice]:
         assert isinstance(start, BinlogPosition)
+        assert shapes.get(MARK, str(start.offset)) == str(start.offset), "kept at another place"
         if start.offset < self.purged:
             raise PositionPurged("the scripted log was dropped", where=str(start))
         at, seq = start.offset, 0
@@ -201,7 +210,8 @@ class ScriptedSource:
             if at >= end:
                 if until is not None:
                     return
-                yield LogSlice([], BinlogPosition("log.000001", at, "", IDENTITY), 0, 0, 0)
+                here = BinlogPosition("log.000001", at, "", IDENTITY)
+                yield LogSlice([], here, 0, 0, 0, shapes=[ShapeRecord(MARK, str(at))])
                 continue
             part = self._slice(at, min(end, at + self.slice_transactions), seq)
             yield part
@@ -239,6 +249,7 @@ class ScriptedSource:
             rejected,
             notices,
             bytes_read=stop - low,
+            shapes=[ShapeRecord(MARK, str(stop))],
         )
 
 

@@ -22,7 +22,16 @@ from cdc_assets.engine.report import TableReport
 from cdc_assets.engine.route import route_schema, route_table
 from resources.errors import DirtyRowError, SchemaMismatch
 from resources.failpoints import failpoint
-from resources.model.change import OP, SEQ, TS, ChangeBatch, RowKind, TableNotice, segment_of
+from resources.model.change import (
+    OP,
+    SEQ,
+    TS,
+    UNDECODABLE,
+    ChangeBatch,
+    RowKind,
+    TableNotice,
+    segment_of,
+)
 from resources.model.table import TableId, TableSchema
 from resources.sinks.contract import Fence, Sink, TargetTable, Watermark, Written
 
@@ -83,13 +92,18 @@ def apply_pending(pipeline: Pipeline, table: TableId, token: int, upto: int) -> 
     report.seq = max(after, end)
     if notice is not None:
         report.outcome = "needs_snapshot"
-        remedy = _REMEDIES[pipeline.options.history]
-        report.reason = (
-            f"{notice.kind} at {notice.position} may have changed rows that the log does not "
-            f"show ({notice.detail}): {remedy}"
-        )
+        report.reason = f"{_told(notice)}: {_REMEDIES[pipeline.options.history]}"
     report.seconds = time.monotonic() - began
     return report
+
+
+def _told(notice: TableNotice) -> str:
+    if notice.kind == UNDECODABLE:
+        return f"rows at {notice.position} cannot be decoded: {notice.detail}"
+    return (
+        f"{notice.kind} at {notice.position} may have changed rows that the log does not show "
+        f"({notice.detail})"
+    )
 
 
 def _first_rewrite(pipeline: Pipeline, table: TableId, after: int, upto: int) -> TableNotice | None:

@@ -12,8 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 
 from cdc_assets.engine.aside import undecoded_row
 from cdc_assets.engine.left_out import mark_left_out
@@ -22,11 +21,13 @@ from cdc_assets.engine.rate import RateLimit
 from cdc_assets.engine.report import CaptureReport
 from resources.errors import FencedOut, PositionPurged, TerminalError
 from resources.failpoints import failpoint
+from resources.model.arrays import from_numbers, to_numbers
 from resources.model.change import (
     SEQ,
     ChangeBatch,
     LogSlice,
     RejectedRow,
+    ShapeRecord,
     TableNotice,
     first_seq,
 )
@@ -117,7 +118,8 @@ def capture(
     mark_left_out(pipeline)
     state = _Capture(pipeline, lease, report)
     try:
-        for part in pipeline.source.stream_changes(report.end, until, stop):
+        shapes = pipeline.log.segments.shapes()
+        for part in pipeline.source.stream_changes(report.end, until, stop, shapes):
             if lease.lost.is_set():
                 raise FencedOut(f"lease {lease.name} was lost while capturing")
             if segment := state.commit_before(part):
@@ -152,7 +154,9 @@ def _bridge_purged(
             writer.note(TableNotice(table, seq, PURGED, error.message, where, rewrites=True))
     last = pipeline.log.segments.last()
     window = last.window if last and last.window else _window_now(pipeline)
-    segment = writer.commit(end, window, 0, 0, 0)
+    # What was known of shapes at the old place says nothing about the new one.
+    unknown = [ShapeRecord(table, "") for table in pipeline.log.segments.shapes()]
+    segment = writer.commit(end, window, 0, 0, 0, shapes=unknown)
     report.end = end
     pipeline.say(f"segment {segment.number}: the log up to {end} is lost, tables are read again")
     return segment
@@ -177,6 +181,7 @@ class _Capture:
         last = pipeline.log.segments.last()
         self.window = last.window if last is not None else ""
         self.rejected: list[RejectedRow] = []
+        self.shapes: list[ShapeRecord] = []
         self.transactions = 0
         self.first_ts = 0
         self.last_ts = 0
@@ -204,6 +209,7 @@ class _Capture:
         for notice in part.notices:
             self.writer.note(replace(notice, seq=notice.seq + shift))
         self.rejected += [replace(r, seq=r.seq + shift) for r in part.rejected]
+        self.shapes += part.shapes
         self.counted += part.rows
         self.transactions += part.transactions
         self.first_ts = min(filter(None, (self.first_ts, part.first_ts_us)), default=0)
@@ -242,6 +248,7 @@ class _Capture:
             self.first_ts,
             self.last_ts,
             dirty=[undecoded_row(self.pipeline, "capture", r) for r in self.rejected],
+            shapes=self.shapes,
         )
         failpoint("capture.after_commit")
         self._account(segment, writer.rows)
@@ -259,7 +266,7 @@ class _Capture:
         )
         self.base = self.counted
         self.opened = time.monotonic()
-        self.rejected = []
+        self.rejected, self.shapes = [], []
         self.transactions = 0
         self.first_ts = self.last_ts = 0
 
@@ -279,6 +286,7 @@ class _Capture:
 
 def _shifted(batch: ChangeBatch, shift: int) -> ChangeBatch:
     index = batch.rows.schema.get_field_index(SEQ)
-    seq = pc.add(batch.rows.column(index), pa.scalar(shift, pa.uint64()))
-    rows = batch.rows.set_column(index, batch.rows.schema.field(index), seq)
+    field = batch.rows.schema.field(index)
+    seqs = to_numbers(batch.rows.column(index)) + np.uint64(shift)
+    rows = batch.rows.set_column(index, field, from_numbers(field.type, seqs))
     return ChangeBatch(batch.schema, rows)

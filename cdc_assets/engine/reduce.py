@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.errors import SchemaMismatch
+from resources.model.arrays import from_mask, from_numbers, to_numbers
 from resources.model.change import CHANGE_FIELDS, OP, SEQ, RowKind
 
 Codes = npt.NDArray[np.int64]
@@ -64,16 +65,15 @@ def reduce_changes(batches: Sequence[pa.RecordBatch], key: tuple[str, ...]) -> R
         raise ValueError("reduce_changes needs at least one batch and one key column")
     changes = pa.Table.from_batches(batches)
     columns = [n for n in changes.column_names if n not in {f.name for f in CHANGE_FIELDS}]
-    ops = changes[OP].to_numpy()
-    seqs = changes[SEQ].to_numpy()
+    ops, seqs = _numbers(changes[OP]), _numbers(changes[SEQ])
     if bool(np.any(seqs[1:] <= seqs[:-1])):
         raise ValueError("_cdc_seq is not strictly increasing over the batches")
     last = _last_of_each(_key_codes(changes, key))
     upsert = (ops == RowKind.INSERT) | (ops == RowKind.UPDATE_AFTER)
     return Reduced(
-        upserts=changes.select(columns).filter(pa.array(last & upsert)),
-        upsert_seq=pa.array(seqs[last & upsert], pa.uint64()),
-        deletes=changes.select(list(key)).filter(pa.array(last & ~upsert)),
+        upserts=changes.select(columns).filter(from_mask(last & upsert)),
+        upsert_seq=from_numbers(pa.uint64(), seqs[last & upsert]),
+        deletes=changes.select(list(key)).filter(from_mask(last & ~upsert)),
         last_seq=int(seqs[-1]) if len(seqs) else 0,
         counts={k.name.lower(): int(np.count_nonzero(ops == k)) for k in RowKind},
     )
@@ -99,7 +99,7 @@ def _key_codes(changes: pa.Table, key: tuple[str, ...]) -> Codes:
         # Either size is at most the span limit, so the product fits int64 below 2**27 rows.
         codes, size = codes * more_size + more, size * more_size
         if size > _span_limit(len(codes)):
-            codes, size = _dense(pa.chunked_array([pa.array(codes)]), name)
+            codes, size = _dense(pa.chunked_array([from_numbers(pa.int64(), codes)]), name)
     return codes
 
 
@@ -127,7 +127,7 @@ def _column_codes(changes: pa.Table, name: str) -> tuple[Codes, int]:
 
 def _integer_codes(column: pa.ChunkedArray, name: str) -> tuple[Codes, int]:
     """Shift integers of a narrow span to zero; others are hashed."""
-    values = column.to_numpy()
+    values = _numbers(column)
     low, high = int(values.min()), int(values.max())
     if high - low >= _span_limit(len(values)):
         return _dense(column, name)
@@ -145,8 +145,12 @@ def _dense(column: pa.ChunkedArray, name: str) -> tuple[Codes, int]:
             f"key column {name!r} has type {column.type}, which cannot be compared as a key",
             remedy="choose key columns of plain types",
         ) from error
-    codes = np.concatenate([c.indices.to_numpy() for c in encoded.chunks]).astype(np.int64)
+    codes = np.concatenate([to_numbers(c.indices) for c in encoded.chunks]).astype(np.int64)
     return codes, int(codes.max()) + 1
+
+
+def _numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    return to_numbers(pa.concat_arrays(column.chunks))
 
 
 def _span_limit(rows: int) -> int:

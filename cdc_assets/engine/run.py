@@ -145,11 +145,14 @@ def capture_through(pipeline: Pipeline, position: Position) -> tuple[int, Positi
         LeaseHeld: Another run holds the lease and did not get there within `wait_for_capture`.
     """
     patience = time.monotonic() + pipeline.options.wait_for_capture
+    # Even an idle source may have something to remember from where the log begins.
+    begun = pipeline.log.segments.last() is not None
     while True:
         resume = ensure_origin(pipeline)
-        if reached(resume, position):
+        if begun and reached(resume, position):
             last = pipeline.log.segments.last()
             return (last.number, last.end) if last else (0, resume)
+        begun = True
         try:
             with pipeline.leases.held(
                 pipeline.lease_name, pipeline.run_id, pipeline.options.lease_seconds

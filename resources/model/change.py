@@ -5,8 +5,10 @@ In: nothing. Out: the vocabulary between sources, the change log and the engine.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -144,6 +146,10 @@ class ShapeRecord:
 
     table: TableId
     text: str
+
+
+NO_SHAPES: Mapping[TableId, str] = MappingProxyType({})
+"""No records: a log is read from its origin on, or by a source that keeps none."""
 
 
 @dataclass(frozen=True)

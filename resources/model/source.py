@@ -5,13 +5,13 @@ In: a pipeline's source settings. Out: schemas, positions, slices of the log, ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from resources.model.change import LogSlice, RejectedRow
+from resources.model.change import NO_SHAPES, LogSlice, RejectedRow
 from resources.model.chunk import Chunk
 from resources.model.place import Place
 from resources.model.position import Position, ServerIdentity
@@ -88,7 +88,11 @@ class Source(Protocol):
         ...
 
     def stream_changes(
-        self, start: Position, until: Position | None, stop: Callable[[], bool]
+        self,
+        start: Position,
+        until: Position | None,
+        stop: Callable[[], bool],
+        shapes: Mapping[TableId, str] = NO_SHAPES,
     ) -> Iterator[LogSlice]:
         """Yield the log from `start`.
 
@@ -96,6 +100,8 @@ class Source(Protocol):
             start: Where to begin, exclusive; a position this source handed out.
             until: Ends after the transaction that reaches it; None follows for ever.
             stop: Asked at least once a second; True ends the stream at the next boundary.
+            shapes: Text of the newest `ShapeRecord` of each table in the slices up to `start`,
+                empty ones left out.
 
         Yields:
             Slices in order, each within one UTC hour of commit time. While following an idle

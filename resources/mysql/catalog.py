@@ -18,6 +18,7 @@ from resources.model.patterns import selects
 from resources.model.source import Finding
 from resources.model.table import Column, TableId, TableSchema
 from resources.mysql.identifiers import quote_table
+from resources.mysql.result_set import select_values
 from resources.mysql.types import ColumnFacts, Unsupported, column_from_facts
 from resources.mysql.working_copies import is_working_copy
 
@@ -158,12 +159,11 @@ def rows_by_table(
     # cross product's surplus is dropped here.
     databases = sorted({t.database for t in batch})
     names = sorted({t.table for t in batch})
-    with connection.cursor() as cursor:
-        cursor.execute(statement, (databases, names))
-        for row in cursor.fetchall():
-            table = TableId(row[0], row[1])
-            if table in batch:
-                yield table, row[2:]
+    rows = list(select_values(connection, statement, (databases, names), "information_schema"))
+    for database, name, *rest in rows:
+        table = TableId(database, name)
+        if table in batch:
+            yield table, tuple(rest)
 
 
 def _columns(

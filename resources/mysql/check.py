@@ -139,10 +139,9 @@ def _check_format(server: _Server) -> Iterator[Finding]:
     demands = (
         ("binlog_format", "ROW", "other formats log statements instead of rows"),
         ("binlog_row_image", "FULL", "other images leave columns out"),
-        ("binlog_row_metadata", "FULL", "column names come from the log"),
     )
     for name, value, reason in demands:
-        found = server.variables.get(name, "(not there: MySQL 8.0.1 or MariaDB 10.5 is needed)")
+        found = server.variables.get(name, "(not there)")
         if found != value:
             message = f"{name} is {found}; {value} is needed: {reason}"
             yield Finding("error", name, message, server.set_global(name, f"'{value}'"))
@@ -154,6 +153,20 @@ def _check_format(server: _Server) -> Iterator[Finding]:
         message = "binlog_checksum is NONE: damage to the log goes unnoticed"
         remedy = server.set_global("binlog_checksum", "'CRC32'")
         yield Finding("warning", "binlog_checksum", message, remedy)
+
+
+def _check_metadata(server: _Server) -> Iterator[Finding]:
+    name = "binlog_row_metadata"
+    found = server.variables.get(name)
+    if found is None:
+        message = f"there is no {name}: MySQL 8.0.1 or MariaDB 10.5 is needed"
+        yield Finding("error", name, message, "upgrade the server, or poll the tables")
+    elif found != "FULL":
+        message = (
+            f"{name} is {found}: the log does not name its columns, so that names are kept by "
+            "following DDL; a table whose DDL cannot be followed has to be read again"
+        )
+        yield Finding("warning", name, message, server.set_global(name, "'FULL'"))
 
 
 def _check_retention(server: _Server) -> Iterator[Finding]:
@@ -290,6 +303,7 @@ def check_key(schema: TableSchema) -> Iterator[Finding]:
 
 _LOG_RULES: tuple[Callable[[_Server], Iterator[Finding]], ...] = (
     _check_format,
+    _check_metadata,
     _check_retention,
     _check_gtid,
     _check_filters,

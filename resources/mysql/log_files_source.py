@@ -7,10 +7,10 @@ that a server with the same transactions goes on from.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from resources.errors import CdcError, ConfigError, UnsupportedEvent
-from resources.model.change import LogSlice
+from resources.model.change import NO_SHAPES, LogSlice
 from resources.model.place import GtidPlace, Place, Start
 from resources.model.position import BinlogPosition, Position, ServerIdentity
 from resources.model.source import Finding
@@ -26,6 +26,7 @@ from resources.mysql.binlog.table_map import parse_table_map
 from resources.mysql.binlog.table_schema import build_table
 from resources.mysql.catalog import TablePatterns
 from resources.mysql.check import check_key
+from resources.mysql.schema_history.history import SchemaHistory
 
 
 class BinlogFilesSource:
@@ -172,13 +173,19 @@ class BinlogFilesSource:
             schema = self._schema(log, table, body)
             if isinstance(schema, TableSchema):
                 findings.extend(check_key(schema))
+            elif not parse_table_map(body, log.flavor).named:
+                findings.append(_without_names(table))
             else:
                 message, remedy = schema.message, schema.remedy
                 findings.append(Finding("error", "table_map", message, remedy, table))
         return findings
 
     def stream_changes(
-        self, start: Position, until: Position | None, stop: Callable[[], bool]
+        self,
+        start: Position,
+        until: Position | None,
+        stop: Callable[[], bool],
+        shapes: Mapping[TableId, str] = NO_SHAPES,
     ) -> Iterator[LogSlice]:
         """Yield the archive from `start`, once it is known to continue it. See `Source`."""
         log = ArchiveLog(self._archive)
@@ -191,10 +198,13 @@ class BinlogFilesSource:
         if until is not None and not isinstance(until, BinlogPosition):
             raise ConfigError("`until` is not a binary log position", where=log.where)
         begin = continued(log, start)
+        history = SchemaHistory(log.server, self.wanted, "", shapes, read=None)
+        history.begin(begin, (), dict)
         options = StreamOptions(
             zero_dates=self._zero_dates,
             tables=lambda: {*self.list_tables(), *self._known_tables()},
             transaction_bytes=self._transaction_bytes,
+            history=history,
         )
         stream = ArchiveStream(
             self._archive,
@@ -240,6 +250,15 @@ def _check_numbers(log: ArchiveLog) -> list[Finding]:
     message = f"files are missing between {'; '.join(missing[:5])}"
     remedy = "put them into the archive, or begin after them with source.startup"
     return [Finding("warning", "missing_files", message, remedy)]
+
+
+def _without_names(table: TableId) -> Finding:
+    message = (
+        f"rows of {table} have no column names, so that they are read only if the table's CREATE "
+        "is in the files too"
+    )
+    remedy = "begin before it; or write logs with binlog_row_metadata = FULL"
+    return Finding("warning", "column_names", message, remedy, table)
 
 
 def _require_exact(log: ArchiveLog, gtids: GtidSet, found: BinlogPosition | None) -> None:

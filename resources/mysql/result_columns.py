@@ -97,6 +97,17 @@ def text_columns(columns: Sequence[Column], reject: bool) -> ResultColumns:
     return ResultColumns(np.full(len(columns), LENGTH, np.uint8), converters)
 
 
+def value_columns(fields: Sequence[Field]) -> tuple[Column, ...]:
+    """Return columns that hold what a result's definitions announce: integers, else text."""
+    return tuple(Column(str(i + 1), _value_type(field)) for i, field in enumerate(fields))
+
+
+def _value_type(field: Field) -> pa.DataType:
+    if field.type not in _INTEGERS:
+        return pa.string()
+    return pa.uint64() if field.unsigned else pa.int64()
+
+
 def wrong_type(column: Column, where: str) -> SchemaMismatch:
     """Return the error of a column whose cells are not of its type.
 

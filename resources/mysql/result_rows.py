@@ -27,7 +27,7 @@ _READ_AHEAD = 1 << 18
 _HEADER = 4
 _FULL_PACKET = 0xFFFFFF
 _ERROR = 0xFF
-_SHORTEST_ERROR = 3
+_SHORTEST_ERROR = 4
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class RowReader:
     def _end(self) -> None:
         begin, size = self._at + _HEADER, self._size(self._at)
         packet = self._data[begin : begin + size].tobytes()
-        if packet[0] == _ERROR and size < _SHORTEST_ERROR:
-            raise self._broken("brought an error without a number")
+        if packet[0] == _ERROR and (size < _SHORTEST_ERROR or not packet[3:9].isascii()):
+            raise self._broken("brought an error that cannot be read")
         self.done = True
         if packet[0] == _ERROR:
             with mapped_errors(self._where):

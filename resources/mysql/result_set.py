@@ -15,10 +15,11 @@ import pyarrow as pa
 from pymysql.connections import Connection
 
 from resources.errors import SchemaMismatch
+from resources.model.arrays import from_mask
 from resources.model.change import RejectedRow, RowKind
 from resources.model.keys import key_text
 from resources.model.source import ChunkRows
-from resources.model.table import Column, TableSchema
+from resources.model.table import Column, TableId, TableSchema
 from resources.mysql.connection import mapped_errors
 from resources.mysql.identifiers import quote_identifier
 from resources.mysql.kernels.cells import Converted, Converter
@@ -26,6 +27,7 @@ from resources.mysql.result_columns import (
     ResultColumns,
     binary_columns,
     text_columns,
+    value_columns,
     wrong_type,
 )
 from resources.mysql.result_rows import RowReader, Rows
@@ -86,6 +88,46 @@ def select_arrow(
     with connection.cursor() as cursor, mapped_errors(where):
         sql, printed = (cursor.mogrify(text, tuple(params) or None) for text in (sql, printed))
         statement = run_statement(connection, sql, printed)
+    yield from _stream(connection, statement, schema, zero_dates, batch_rows, where)
+
+
+def select_values(
+    connection: Connection[Any], sql: str, params: Sequence[Any], where: str
+) -> Iterator[tuple[Any, ...]]:
+    """Run a SELECT of texts and integers and yield its rows as Python's values.
+
+    For what a catalog says of thousands of tables.
+
+    Args:
+        connection: Of `connection.connect`, as in `select_arrow`.
+        sql: A SELECT.
+        params: Values for its `%s` marks.
+        where: What is read, in words, for errors.
+
+    Raises:
+        pymysql.err.MySQLError: The server refused it.
+        SourceUnavailable: The connection was lost, or brought what no server sends.
+        SchemaMismatch: A column is neither text nor integer, or its text is not the session's.
+    """
+    with connection.cursor() as cursor:
+        sql = cursor.mogrify(sql, tuple(params))
+    statement = run_statement(connection, sql, sql)
+    schema = TableSchema(TableId("", where), value_columns(statement.fields))
+    for part in _stream(connection, statement, schema, "null", BATCH_ROWS, where):
+        if part.rejected:
+            raise SchemaMismatch(part.rejected[0].message, where=where)
+        yield from zip(*(column.to_pylist() for column in part.rows.columns), strict=True)
+
+
+def _stream(
+    connection: Connection[Any],
+    statement: Statement,
+    schema: TableSchema,
+    zero_dates: ZeroDates,
+    batch_rows: int,
+    where: str,
+) -> Iterator[ChunkRows]:
+    """Yield a statement's rows; give the connection back at its end."""
     reader = None
     try:
         columns = _columns(statement, schema, zero_dates, where)
@@ -126,7 +168,7 @@ def _to_batch(
         return ChunkRows(batch)
     faulty = np.logical_or.reduce([c.bad for c in bad.values() if c.bad is not None])
     rejected = [_reject(rows, schema, batch, bad, int(i), where) for i in np.flatnonzero(faulty)]
-    return ChunkRows(batch.filter(pa.array(~faulty)), rejected)
+    return ChunkRows(batch.filter(from_mask(~faulty)), rejected)
 
 
 def _convert(

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pymysql.connections import Connection
 
 from resources.errors import ConfigError
-from resources.model.change import LogSlice
+from resources.model.change import NO_SHAPES, LogSlice
 from resources.model.chunk import Chunk
 from resources.model.keys import key_parameters
 from resources.model.place import Place, Start
@@ -31,6 +32,13 @@ from resources.mysql.continuity import verify_continuity
 from resources.mysql.identifiers import quote_identifier, quote_table
 from resources.mysql.pool import ConnectionPool
 from resources.mysql.result_set import BATCH_ROWS, ZeroDates, select_arrow, select_list
+from resources.mysql.schema_history.catalog_shapes import (
+    read_charsets,
+    read_shapes,
+    server_kind,
+)
+from resources.mysql.schema_history.history import SchemaHistory
+from resources.mysql.schema_history.shape import TableShape
 from resources.mysql.startup import LogServer, position_here, start_position, stop_position
 
 _KEYS_AT_ONCE = 100
@@ -236,7 +244,11 @@ class MySQLSource:
         return server.derive_server_id(self.pipeline, self.identity())
 
     def stream_changes(
-        self, start: Position, until: Position | None, stop: Callable[[], bool]
+        self,
+        start: Position,
+        until: Position | None,
+        stop: Callable[[], bool],
+        shapes: Mapping[TableId, str] = NO_SHAPES,
     ) -> Iterator[LogSlice]:
         """Yield the log from `start`, once the server is known to continue it. See `Source`."""
         if not isinstance(start, BinlogPosition):
@@ -254,6 +266,11 @@ class MySQLSource:
             if start.identity != facts.identity:
                 start = position_here(self._log_server(connection, server_id), start)
         assert facts.flavor != "oceanbase", "refused above: it has no log"
+        history = self._schema_history(facts, start, shapes)
+        if until is not None and start.reached(until):
+            if records := history.take_records():  # the sooner shapes are kept, the better
+                yield LogSlice([], start, 0, 0, 0, shapes=records)
+            return
         yield from stream_binlog(
             functools.partial(connect, self.settings),
             facts.flavor,
@@ -269,8 +286,26 @@ class MySQLSource:
                 tables=self._tables,
                 heartbeat_seconds=self._heartbeat,
                 transaction_bytes=self._transaction_bytes,
+                history=history,
             ),
         )
+
+    def _schema_history(
+        self, facts: server.ServerFacts, start: BinlogPosition, kept: Mapping[TableId, str]
+    ) -> SchemaHistory:
+        def read(tables: Sequence[TableId]) -> Iterator[tuple[TableShape, BinlogPosition]]:
+            with self._asking() as connection:
+                yield from read_shapes(connection, facts, tables)
+
+        def charsets() -> dict[str, str]:
+            with self._asking() as connection:
+                return read_charsets(connection)
+
+        kind, fold_case = server_kind(facts), self.patterns().fold_case
+        scope = json.dumps([self._include, self._exclude])
+        history = SchemaHistory(kind, self.wanted, scope, kept, read, fold_case)
+        history.begin(start, self.list_tables(), charsets)
+        return history
 
     def _tables(self) -> set[TableId]:
         return {*self.list_tables(), *self._known_tables()}

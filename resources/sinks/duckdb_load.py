@@ -9,7 +9,7 @@ The shadow lies in the target's own schema since DuckDB renames tables but does 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -22,6 +22,11 @@ from resources.sinks.duckdb_names import quote
 from resources.sinks.duckdb_types import to_storage
 from resources.sinks.fence import check_token
 from resources.sinks.shape import SHADOW_PREFIX, check_rows, no_load, target_schema
+
+ROW_GROUP = 122_880
+"""Rows DuckDB stores together."""
+INSERT_BYTES = 32 << 20
+"""Arrow bytes of parts that are inserted together, the last one on top."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,7 @@ class DuckDBLoads:
             self._catalog.require_fit(target, load.shadow)
             name = self._file.name(target.id.namespace, load.shadow)
             count = 0
-            for part in rows:
-                check_rows(target, part, target_schema(target))
+            for part in _gathered(target, rows):
                 with self._file.registered("cdc_rows", to_storage(part)) as view:
                     connection.execute(f"INSERT INTO {name} SELECT * FROM {view}")  # noqa: S608
                 count += part.num_rows
@@ -158,6 +162,20 @@ class DuckDBLoads:
                 "WHERE namespace = ? AND target = ?",
                 [target.namespace, target.table],
             )
+
+
+def _gathered(target: TargetTable, parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Check parts and yield small ones together: DuckDB stores what one INSERT brings at once."""
+    held: list[pa.Table] = []
+    for part in parts:
+        check_rows(target, part, target_schema(target))
+        held.append(part)
+        full = sum(p.num_rows for p in held) >= ROW_GROUP
+        if full or sum(p.nbytes for p in held) >= INSERT_BYTES:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _shadow_name(target: TargetId, load_id: str) -> str:

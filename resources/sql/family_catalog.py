@@ -16,7 +16,7 @@ from pymysql.connections import Connection
 
 from resources.model.source import Finding
 from resources.model.table import TableId, TableSchema
-from resources.mysql.catalog import read_schemas
+from resources.mysql.catalog import read_schemas, rows_by_table
 from resources.mysql.connection import mapped_errors
 from resources.mysql.server import server_facts
 from resources.sql.findings import gap_grace, key_not_unique, no_auto_increment
@@ -144,18 +144,14 @@ def _by_table(
     found: dict[TableId, list[tuple[Any, ...]]] = defaultdict(list)
     for first in range(0, len(wanted), _BATCH):
         batch = set(wanted[first : first + _BATCH])
-        names = ([t.database for t in batch], [t.table for t in batch])
         with mapped_errors("information_schema"):
-            for schema, name, *rest in _rows(connection, statement, names):
-                if TableId(schema, name) in batch:
-                    found[TableId(schema, name)].append(tuple(rest))
+            for table, rest in rows_by_table(connection, statement, batch):
+                found[table].append(rest)
     return found
 
 
-def _rows(
-    connection: Connection[Any], statement: str, values: Sequence[Any] | None = None
-) -> Sequence[tuple[Any, ...]]:
+def _rows(connection: Connection[Any], statement: str) -> Sequence[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        cursor.execute(statement)
         rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
         return rows

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from resources.errors import ConfigError, ServerChanged
-from resources.model.change import LogSlice
+from resources.model.change import NO_SHAPES, LogSlice
 from resources.model.patterns import selects
 from resources.model.position import PollMark, PollPosition, Position, ServerIdentity
 from resources.model.source import ChunkRows, Finding
@@ -131,7 +131,11 @@ class SqlPollingSource:
         return self._describe(tables)[1]
 
     def stream_changes(
-        self, start: Position, until: Position | None, stop: Callable[[], bool]
+        self,
+        start: Position,
+        until: Position | None,
+        stop: Callable[[], bool],
+        shapes: Mapping[TableId, str] = NO_SHAPES,
     ) -> Iterator[LogSlice]:
         """Yield pages of inserted rows, late ones first, all tables in turn.
 
@@ -139,6 +143,7 @@ class SqlPollingSource:
             start: A position of this source; without marks, the tables' whole history.
             until: The ids to read up to, one round; None polls for ever.
             stop: Asked before each page and at least once a second.
+            shapes: Not looked at: a page has the shape it was read with.
 
         Yields:
             One slice per page, always complete. Empty ones when only the ledger changed, and once

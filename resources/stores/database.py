@@ -14,7 +14,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Insert, Table, create_engine, event, insert, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Insert,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, make_url
@@ -170,7 +181,7 @@ class StateDatabase:
         with self._engine.connect() as conn:
             ready = conn.dialect.has_table(conn, tables.state_version.name)
             version = conn.scalar(select(tables.state_version.c.version)) if ready else None
-        if version is None:
+        if version is None or version < tables.SCHEMA_VERSION:
             with self._writes.connect() as conn, self._schema_lock(conn):
                 version = self._create_missing(conn)
         if version > tables.SCHEMA_VERSION:
@@ -186,7 +197,10 @@ class StateDatabase:
         row = {"id": 1, "version": tables.SCHEMA_VERSION}
         self.insert_missing(conn, tables.state_version, [row])
         self.insert_missing(conn, tables.tokens, [{"id": 1, "last": 0}])
-        return int(conn.scalar(select(tables.state_version.c.version)) or 0)
+        version = tables.state_version.c.version
+        older = update(tables.state_version).where(version < tables.SCHEMA_VERSION)
+        conn.execute(older.values(version=tables.SCHEMA_VERSION))
+        return int(conn.scalar(select(version)) or 0)
 
     @contextmanager
     def _schema_lock(self, conn: Connection) -> Iterator[None]:

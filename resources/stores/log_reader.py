@@ -12,6 +12,7 @@ from itertools import groupby
 import pyarrow as pa
 
 from resources.errors import ContinuityBroken
+from resources.model.arrays import to_numbers
 from resources.model.change import SEQ, ChangeBatch, change_schema, first_seq, last_seq
 from resources.model.table import TableId
 from resources.stores.log_files import LogFiles
@@ -95,7 +96,7 @@ class LogReader:
             if block.last_seq >= low and block.first_seq <= high
         ]
         for block, rows in SegmentFileReader(self._files, *place).read_blocks(wanted):
-            first, end = rows.column(SEQ).to_numpy().searchsorted([low, high + 1])
+            first, end = to_numbers(rows.column(SEQ)).searchsorted([low, high + 1])
             if end > first:  # a block's rows may lie on both sides of the range
                 yield block, rows.slice(first, end - first)
 

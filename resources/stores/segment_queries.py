@@ -24,6 +24,7 @@ from resources.stores.segment_rows import (
     stats_from_row,
     table_key,
 )
+from resources.stores.table_shapes import TableShapes
 from resources.stores.tables import origins, segment_tables, segments, table_floors
 
 
@@ -39,6 +40,7 @@ class SegmentQueries:
         self._db = db
         self.pipeline = pipeline
         self._schemas = SchemaVersions(db, pipeline)
+        self._shapes = TableShapes(pipeline)
 
     def origin(self) -> Position | None:
         """Return where the log began, None before `ensure_origin`."""
@@ -161,6 +163,11 @@ class SegmentQueries:
     def list_schemas(self, table: TableId) -> list[TableSchema]:
         """Return every schema version the log has of a table, the one seen last first."""
         return self._schemas.list_versions(table)
+
+    def shapes(self) -> dict[TableId, str]:
+        """Return what the source wants to be told again where capture goes on, by table."""
+        with self._db.read() as conn:
+            return self._shapes.load(conn)
 
     def filters(self, after: int, upto: int) -> set[str]:
         """Return the `capture_filter` of every segment with a number in `(after, upto]`."""

@@ -16,10 +16,12 @@ import pyarrow as pa
 
 from resources.errors import ContinuityBroken, TerminalError
 from resources.failpoints import failpoint
+from resources.model.arrays import to_numbers
 from resources.model.change import (
     OP,
     SEQ,
     ChangeBatch,
+    ShapeRecord,
     TableNotice,
     change_schema,
     segment_of,
@@ -141,6 +143,7 @@ class SegmentWriter:
         last_ts_us: int,
         *,
         dirty: Sequence[DirtyRow] = (),
+        shapes: Sequence[ShapeRecord] = (),
     ) -> Segment:
         """Make the segment part of the log: its file first, then its row.
 
@@ -154,6 +157,7 @@ class SegmentWriter:
             last_ts_us: Greatest commit time.
             dirty: Rows of the segment that could not be decoded; set aside in the transaction
                 that commits the segment.
+            shapes: What the source wants to be told again at `end`, kept in that transaction.
 
         Returns:
             The log's last segment.
@@ -165,7 +169,9 @@ class SegmentWriter:
         for row in dirty:  # so that the table is looked at, and its limit judged
             self._tables.setdefault(row.table, _TableBuffer())
         if not self.rows and not self._notices and not dirty:
-            return self._store.extend_empty(end, self._lease, self._run_id, self._capture_filter)
+            return self._store.extend_empty(
+                end, self._lease, self._run_id, self._capture_filter, shapes
+            )
         size, checksum = self._publish()
         segment = Segment(
             pipeline=self._store.pipeline,
@@ -188,7 +194,7 @@ class SegmentWriter:
         )
         versions = [s for t in sorted(self._tables) for s in self._tables[t].versions.values()]
         try:
-            committed = self._store.commit(segment, self._lease, versions, dirty)
+            committed = self._store.commit(segment, self._lease, versions, dirty, shapes)
         except TerminalError:  # refused for good; after any other error the row may be there
             self._files.delete([self._name])
             raise
@@ -281,8 +287,7 @@ class SegmentWriter:
 
 
 def _numpy(rows: pa.RecordBatch, column: str) -> np.ndarray:
-    values: np.ndarray = rows.column(column).to_numpy(zero_copy_only=False)
-    return values
+    return to_numbers(rows.column(column))
 
 
 def _stats(table: TableId, buffer: _TableBuffer) -> TableStats:

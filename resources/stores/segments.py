@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from resources.errors import ContinuityBroken
+from resources.model.change import ShapeRecord
 from resources.model.position import Position
 from resources.model.table import TableSchema
 from resources.stores.database import StateDatabase
@@ -76,6 +77,7 @@ class SegmentStore(SegmentQueries):
         lease: Lease,
         schemas: Sequence[TableSchema] = (),
         dirty: Sequence[DirtyRow] = (),
+        shapes: Sequence[ShapeRecord] = (),
     ) -> Segment:
         """Commit a segment's row, and all that comes with it, in one transaction.
 
@@ -84,6 +86,7 @@ class SegmentStore(SegmentQueries):
             lease: The capture lease.
             schemas: Schema versions of its rows.
             dirty: Rows of it that could not be decoded, set aside in the same transaction.
+            shapes: What the source wants to be told again where the segment ends.
 
         Returns:
             The segment as committed.
@@ -102,6 +105,7 @@ class SegmentStore(SegmentQueries):
                 if segment.tables:
                     conn.execute(insert(segment_tables), rows_of_stats(segment))
                 self._dirty.add_within(conn, dirty)
+                self._shapes.save(conn, shapes)
         except IntegrityError:
             raise ContinuityBroken(
                 f"segment {segment.number} was committed by another process meanwhile",
@@ -111,7 +115,12 @@ class SegmentStore(SegmentQueries):
         return segment
 
     def extend_empty(
-        self, end: Position, lease: Lease, run_id: str = "", capture_filter: str = ""
+        self,
+        end: Position,
+        lease: Lease,
+        run_id: str = "",
+        capture_filter: str = "",
+        shapes: Sequence[ShapeRecord] = (),
     ) -> Segment:
         """Record that the log was read up to `end` and held nothing wanted.
 
@@ -123,6 +132,7 @@ class SegmentStore(SegmentQueries):
             lease: The capture lease.
             run_id: The run, for a segment that is added.
             capture_filter: What was captured.
+            shapes: What the source wants to be told again at `end`.
 
         Returns:
             The last segment.
@@ -136,6 +146,7 @@ class SegmentStore(SegmentQueries):
             number, start = self._tail(conn)
             if start is None:
                 raise self._no_origin()
+            self._shapes.save(conn, shapes)
             now = self._db.now_us(conn)
             last = conn.execute(self._query().where(segments.c.number == number)).one_or_none()
             if last is not None and not last.file and last.capture_filter == capture_filter:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def _name(length: int) -> TypeEngine[str]:
@@ -152,6 +152,16 @@ schema_versions = Table(
     Column("fingerprint", _name(32), primary_key=True),
     Column("table_schema", _text(), nullable=False),
     Column("first_seen_us", BigInteger, nullable=False),
+)
+
+# what the source remembers of a table's shape at the log's end; a database is a table without name
+table_shapes = Table(
+    "cdc_table_shapes",
+    metadata,
+    Column("pipeline", _name(100), primary_key=True),
+    Column("database_name", _name(200), primary_key=True),
+    Column("table_name", _name(200), primary_key=True),
+    Column("shape", _text(), nullable=False),
 )
 
 snapshots = Table(

@@ -17,6 +17,7 @@ from resources.errors import (
 from resources.stores import tables
 from resources.stores.database import StateDatabase
 from resources.stores.leases import LeaseStore
+from resources.stores.segments import SegmentStore
 from tests.contracts.store_case import StoreCase
 from tests.stores.children import run_together, start
 
@@ -31,6 +32,19 @@ class StoreLeases(StoreCase):
             conn.execute(update(tables.state_version).values(version=tables.SCHEMA_VERSION + 1))
         with pytest.raises(ConfigError, match="newer cdc-assets release"):
             StateDatabase(url)
+
+    def test_an_older_version_gets_what_it_lacks(self, url: str, db: StateDatabase) -> None:
+        with db.begin() as conn:
+            tables.table_shapes.drop(conn)
+            conn.execute(update(tables.state_version).values(version=1))
+        newer = StateDatabase(url)
+        try:
+            assert SegmentStore(newer, "p").shapes() == {}
+            with newer.read() as conn:
+                version = conn.scalar(select(tables.state_version.c.version))
+            assert version == tables.SCHEMA_VERSION
+        finally:
+            newer.close()
 
     def test_a_failed_transaction_leaves_nothing(self, db: StateDatabase) -> None:
         with pytest.raises(RuntimeError), db.begin() as conn:

@@ -11,6 +11,7 @@ from resources.errors import (
     ContinuityBroken,
     FencedOut,
 )
+from resources.model.change import ShapeRecord
 from resources.model.position import PollGap, PollMark, PollPosition, ServerIdentity
 from resources.model.table import TableId
 from resources.stores import tables
@@ -102,8 +103,9 @@ class StoreSegments(StoreCase):
         with pytest.raises(FencedOut):
             segments.commit(segment(1, old), old, dirty=[dirty_row(1)])
         with pytest.raises(FencedOut):
-            segments.extend_empty(position(5), old)
+            segments.extend_empty(position(5), old, shapes=[ShapeRecord(ORDERS, "lost")])
         assert segments.list_segments() == []
+        assert segments.shapes() == {}
         assert segments.commit(segment(1, new), new).token == new.token
 
     def test_dirty_rows_are_set_aside_with_their_segment(
@@ -126,6 +128,24 @@ class StoreSegments(StoreCase):
         assert segments.list_segments()[-1] == segments.last()
         assert segments.resume_position() == position(140)
         assert segments.check_continuity(lambda _: None) == []
+
+    def test_shape_records_are_those_of_the_last_segment(
+        self, db: StateDatabase, segments: SegmentStore, lease: Lease
+    ) -> None:
+        everywhere = TableId("shop", "")
+        first = [ShapeRecord(ORDERS, "one"), ShapeRecord(USERS, "x"), ShapeRecord(everywhere, "d")]
+        segments.commit(segment(1, lease), lease, shapes=first)
+        assert segments.shapes() == {ORDERS: "one", USERS: "x", everywhere: "d"}
+        with pytest.raises(ContinuityBroken):
+            segments.commit(segment(1, lease), lease, shapes=[ShapeRecord(ORDERS, "lost")])
+        later = [ShapeRecord(ORDERS, "two"), ShapeRecord(ORDERS, "three"), ShapeRecord(USERS, "")]
+        segments.extend_empty(position(110), lease, shapes=later)
+        assert segments.shapes() == {ORDERS: "three", everywhere: "d"}
+        segments.extend_empty(position(120), lease, shapes=[ShapeRecord(ORDERS, "é" * 70_000)])
+        assert segments.shapes()[ORDERS] == "é" * 70_000
+        assert segments.forget(2).number == 1
+        assert set(segments.shapes()) == {ORDERS, everywhere}, "retention leaves them"
+        assert SegmentStore(db, "another").shapes() == {}
 
     def test_each_hole_is_named(
         self, db: StateDatabase, segments: SegmentStore, lease: Lease

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -31,15 +32,17 @@ class Setup:
 
     Args:
         settings: How to reach the source.
-        database: The source database; all its tables.
+        database: The source database.
         home: Folder for state, change log and the DuckDB file.
         options: Engine options over the test's own defaults.
+        tables: Pattern of the tables.
     """
 
     settings: MySQLSettings
     database: str
     home: Path
     options: dict[str, Any] = field(default_factory=dict)
+    tables: str = "*"
 
     @property
     def lake(self) -> Path:
@@ -48,7 +51,7 @@ class Setup:
 
 def open_pipeline(setup: Setup) -> Pipeline:
     """Open the pipeline as a run would."""
-    patterns = [f"{setup.database}.*"]
+    patterns = [f"{setup.database}.{setup.tables}"]
     source = MySQLSource(setup.settings, pipeline=setup.database, include=patterns, exclude=[])
     db = StateDatabase(f"sqlite:///{setup.home}/state.db")
     log = ChangeLog(db, "p", str(setup.home / "log"))
@@ -60,7 +63,8 @@ def open_pipeline(setup: Setup) -> Pipeline:
         "sink_hold": 0.3,
         "wait_for_capture": 30.0,
     }
-    options = EngineOptions(patterns[0], **{**defaults, **setup.options})
+    selected = json.dumps({"include": patterns, "exclude": []})
+    options = EngineOptions(selected, **{**defaults, **setup.options})
     return Pipeline(
         "p", options, source, lambda: DuckDBSink(str(setup.lake)), db, log, f"run {os.getpid()}"
     )

@@ -23,7 +23,7 @@ from resources.sinks.memory import MemorySink
 from resources.stores.database import StateDatabase
 from tests.armed import armed
 from tests.engine.world import World, capture_filter, commit, crashing, snapshot, step
-from tests.scripted import Event
+from tests.scripted import MARK, Event
 
 
 @settings(
@@ -61,6 +61,7 @@ def test_a_table_that_was_never_loaded_waits_and_loses_nothing(tmp_path: Path) -
     world.source.commit((table, 1, (1, "a")))
     report = run_sync(world.pipeline())
     assert report.tables[table].outcome == "waiting"
+    assert world.pipeline().log.segments.shapes() == {MARK: "1"}
     run_snapshot(world.pipeline(), table)
     assert world.rows("t0") == {1: "a"}
 
@@ -160,6 +161,7 @@ def test_a_purged_position_fails_or_reads_loaded_tables_again(tmp_path: Path, po
     with armed("copy.before_finish:raise"), pytest.raises(FailpointReached):
         run_sync(world.pipeline())
     assert world.pipeline().tables.all()[one].status == "needs_snapshot"
+    assert world.pipeline().log.segments.shapes() == {}, "they were those of the place before"
     report = run_sync(world.pipeline())
     assert report.tables[one].outcome in ("applied", "current")
     assert world.rows("t0") == world.expected("t0")

@@ -16,38 +16,50 @@ Bytes = npt.NDArray[np.uint8]
 
 _NONE, _READ_WRITE = 0, 3
 _FAILED = ctypes.c_void_p(-1).value
-_libc: Any = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+libc: Any = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+
+def map_before_forbidden(size: int) -> int:
+    """Return where new zeros end and a page that nobody may touch begins.
+
+    Args:
+        size: Bytes before that place, rounded up to whole pages.
+
+    Raises:
+        OSError: There is no memory.
+    """
+    page = mmap.PAGESIZE
+    whole = -(-size // page) * page
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    begin = libc.mmap(None, whole + page, _READ_WRITE, flags, -1, 0)
+    if begin in (None, _FAILED):
+        raise OSError(ctypes.get_errno(), "mmap")
+    end: int = begin + whole
+    if libc.mprotect(end, page, _NONE):
+        raise OSError(ctypes.get_errno(), "mprotect")
+    return end
 
 
 class Guard:
-    """A region between two forbidden pages; each copy put there replaces the one before.
+    """A region before a forbidden page; each copy put there replaces the one before.
 
     Args:
         capacity: Bytes at first; it grows when more are put there.
     """
 
     def __init__(self, capacity: int = 1 << 20) -> None:
-        self._map(capacity)
-
-    def _map(self, capacity: int) -> None:
-        page = mmap.PAGESIZE
-        self._size = (capacity + page - 1) // page * page
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        begin = _libc.mmap(None, self._size + 2 * page, _READ_WRITE, flags, -1, 0)
-        if begin in (None, _FAILED):
-            raise OSError(ctypes.get_errno(), "mmap")
-        self._end = begin + page + self._size
-        for forbidden in (begin, self._end):
-            if _libc.mprotect(forbidden, page, _NONE):
-                raise OSError(ctypes.get_errno(), "mprotect")
+        self._size = capacity
+        self._end = map_before_forbidden(capacity)
 
     def place(self, data: Bytes) -> Bytes:
         """Return a copy that ends where the memory does."""
         if len(data) > self._size:
-            self._map(2 * len(data))  # the old region stays: old arrays may still be read
+            self._size = 2 * len(data)  # the old region stays: old arrays may still be read
+            self._end = map_before_forbidden(self._size)
         if not len(data):
             return np.empty(0, np.uint8)
         memory = (ctypes.c_uint8 * len(data)).from_address(self._end - len(data))

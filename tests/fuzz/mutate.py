@@ -100,7 +100,7 @@ def mutated_log(rng: Random, log: RecordedLog, others: Sequence[RecordedLog]) ->
     events = _part(rng, list(log.events))
     for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):
         _damage(rng, events, others)
-    return _made_whole(rng, events) if rng.random() < 0.95 else events
+    return made_whole(events, rng.random() < 0.8) if rng.random() < 0.95 else events
 
 
 def _part(rng: Random, events: list[bytes]) -> list[bytes]:
@@ -191,13 +191,12 @@ def _sized(event: bytes) -> bytes:
     return event[:9] + len(event).to_bytes(4, "little") + event[13:]
 
 
-def _made_whole(rng: Random, events: list[bytes]) -> list[bytes]:
-    """Make sizes, and mostly places and checksums, true again."""
+def made_whole(events: Sequence[bytes], places: bool = True) -> list[bytes]:
+    """Make sizes and checksums true again, and places in the file if these are to be."""
     checksums = len(events[0]) > HEADER and with_checksums(events[0])
-    places, at, out = rng.random() < 0.8, 4, []
+    at, out = 4, []
     for event in events:
-        event = event.ljust(HEADER, b"\0")
-        event = _sized(event)
+        event = _sized(event.ljust(HEADER, b"\0"))
         at += len(event)
         if places:
             event = event[:13] + at.to_bytes(4, "little") + event[17:]

@@ -128,6 +128,12 @@ def _of_python(kind: str, data: bytes) -> str | None:
         return None
 
 
+def warm_up() -> None:
+    """Convert something of every type."""
+    for kind in ("json", *_CHARSETS):
+        run(CellsCase(kind, (bytes(40), None, b"plain ascii text, and more")))
+
+
 def guard_inputs() -> None:
     """Have the kernels read from memory that ends where their bytes do."""
     _guard.append(Guard())

@@ -130,6 +130,7 @@ class RandomDdl:
     def spec(self, columns: list[str]) -> str:
         """One part of an ALTER TABLE on a table with these columns."""
         rnd = self.rnd
+        index = rnd.choice(("u", "u2", "x", "a", "b", "a_2"))
         name = rnd.choice(columns)
         other = rnd.choice([n for n in NAMES if n not in columns] or NAMES)
         word = rnd.choice(("COLUMN ", ""))
@@ -149,7 +150,7 @@ class RandomDdl:
                 f"ADD {self.key(columns)}",
                 f"ADD {self.key(columns)}",
                 "DROP PRIMARY KEY",
-                f"DROP {rnd.choice(('INDEX', 'KEY'))} {rnd.choice(('u', 'u2', 'x', 'a', 'b', 'a_2'))}",
+                f"DROP {rnd.choice(('INDEX', 'KEY'))} {index}",
                 "RENAME INDEX u TO w",
                 f"CONVERT TO CHARACTER SET {rnd.choice(_CHARSETS)}",
                 f"DEFAULT CHARACTER SET {rnd.choice(_CHARSETS)}",

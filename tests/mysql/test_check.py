@@ -45,8 +45,8 @@ def test_a_server_set_right_has_no_findings(private: Room) -> None:
         ("binlog_format", "error", "binlog_format", "'MIXED'", "mysql mariadb"),
         ("binlog_row_image", "error", "binlog_row_image", "'MINIMAL'", "mysql mariadb"),
         ("binlog_row_image", "error", "binlog_row_image", "'NOBLOB'", "mysql mariadb"),
-        ("binlog_row_metadata", "error", "binlog_row_metadata", "'MINIMAL'", "mysql mariadb"),
-        ("binlog_row_metadata", "error", "binlog_row_metadata", "'NO_LOG'", "mariadb"),
+        ("binlog_row_metadata", "warning", "binlog_row_metadata", "'MINIMAL'", "mysql mariadb"),
+        ("binlog_row_metadata", "warning", "binlog_row_metadata", "'NO_LOG'", "mariadb"),
         (
             "binlog_row_value_options",
             "error",

@@ -87,6 +87,12 @@ def test_a_stream_that_ends_anywhere_is_a_lost_connection() -> None:
                 everything(connection_with([data[ahead:end]], data[:ahead]))
 
 
+@pytest.mark.parametrize("error", [b"\xff", b"\xff\x7a\x04", b"\xff\x7a\x04#\xfe2S02gone"])
+def test_an_error_that_cannot_be_read_is_a_lost_connection(error: bytes) -> None:
+    with pytest.raises(SourceUnavailable, match="an error that cannot be read"):
+        everything(connection_with([packets([error])]))
+
+
 def test_an_error_ends_the_result_and_leaves_the_connection_in_step() -> None:
     rows = reader(connection_with([packets([row(b"a"), row(b"b"), GONE])]), batch_rows=1)
     assert rows.read() is not None

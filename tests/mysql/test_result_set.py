@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
+import pymysql
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from resources.model.source import ChunkRows
 from resources.model.table import TableSchema
 from resources.mysql import statement
 from resources.mysql.connection import connect
-from resources.mysql.result_set import select_arrow, select_list
+from resources.mysql.result_set import select_arrow, select_list, select_values
 from tests.mysql.room import WHOLE, Room, read_table, settings_for
 from tests.mysql.type_cases import type_table
 
@@ -229,6 +230,26 @@ def test_a_server_that_prepares_nothing_is_read_as_text(mysql_family: Any, famil
             assert _status(connection, "Com_stmt_execute") == 0
     finally:
         room.server.execute(f"SET GLOBAL max_prepared_stmt_count = {before}")
+
+
+@pytest.mark.usefixtures("protocol")
+def test_values_are_those_of_the_driver(mysql_family: Any, family_db: str) -> None:
+    room = Room(mysql_family, family_db)
+    room.execute(
+        "CREATE TABLE t (i INT, u BIGINT UNSIGNED, ti TINYINT, c VARCHAR(20), tx TEXT)",
+        "INSERT INTO t VALUES (-1, 18446744073709551615, 1, 'é', '日本'), (NULL, NULL, NULL, NULL,"
+        " NULL), (7, 0, -128, '', REPEAT('x', 70000))",
+    )
+    sql = "SELECT * FROM t WHERE c IN %s OR i IS NULL ORDER BY i"
+    with closing(mysql_family.connect_cdc(database=family_db)) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, (["é", ""],))
+            expected = list(cursor.fetchall())
+        assert len(expected) == 3
+        assert list(select_values(connection, sql, (["é", ""],), "t")) == expected
+        assert list(select_values(connection, sql, (["é"],), "t")) == expected[:2]
+        with pytest.raises(pymysql.err.ProgrammingError):
+            list(select_values(connection, "SELECT 1 FROM gone", (), "gone"))
 
 
 def _select(room: Room, sql: str, schema: TableSchema) -> list[ChunkRows]:

@@ -28,6 +28,7 @@ _NAME = re.compile(r"(?P<name>(?P<log>.+)\.(?P<number>\d{1,18}))(?P<packed>\.gz|
 _MAGIC, _ENCRYPTED = b"\xfebin", b"\xfdbin"
 _IN_USE = 0x01
 _VERSION_AT, _VERSION_SIZE = 2, 50
+_VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
 _LARGEST_DESCRIPTION = 4096
 _SKIP_BYTES = 1 << 20
 
@@ -59,6 +60,7 @@ class Description:
         checksums: Whether its events end in a CRC32.
         flavor: Whose file it is.
         server_id: The server that wrote it.
+        version: Its version as version comments count it, 90704 for 9.7.4.
         in_use: Whether it was never closed: still written when it was copied, or its server died.
         gtids: What was executed before it; empty where the log does not say.
     """
@@ -66,6 +68,7 @@ class Description:
     checksums: bool
     flavor: Flavor
     server_id: int
+    version: int
     in_use: bool
     gtids: GtidSet
 
@@ -223,7 +226,13 @@ def _description(stream: IO[bytes], file: ArchivedFile) -> Description:
         elif following.type == EventType.START_ENCRYPTION:
             continue
         break
-    return Description(checksums, flavor, event.server_id, in_use, gtids)
+    return Description(checksums, flavor, event.server_id, _number(version), in_use, gtids)
+
+
+def _number(version: str) -> int:
+    found = _VERSION.match(version)
+    major, minor, patch = map(int, found.groups()) if found else (0, 0, 0)
+    return major * 10_000 + minor * 100 + patch
 
 
 def _short(file: ArchivedFile) -> SourceUnavailable:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Generator, Iterator
 from typing import IO
 
 from resources.errors import CorruptEvent, PositionPurged
-from resources.model.change import LogSlice
 from resources.model.place import FIRST_OFFSET
 from resources.model.position import BinlogPosition, ServerIdentity
 from resources.model.table import TableId
 from resources.mysql.binlog.archive import Archive, ArchivedFile
 from resources.mysql.binlog.decoder import LogDecoder
 from resources.mysql.binlog.events import CHECKSUM_SIZE, HEADER_SIZE, EventType
+from resources.mysql.binlog.gatherer import Piece
 from resources.mysql.binlog.gtid import Flavor, GtidSet
 from resources.mysql.binlog.options import StreamOptions
 
@@ -107,7 +107,7 @@ class ArchiveStream:
         self._poll_interval = poll_interval
         self._said = ""
 
-    def run(self, closed: Callable[[], bool]) -> Iterator[LogSlice]:
+    def run(self, closed: Callable[[], bool]) -> Iterator[Piece]:
         """Yield slices until done.
 
         Args:
@@ -133,13 +133,11 @@ class ArchiveStream:
                     name, offset = later[0].name, FIRST_OFFSET
                     continue
             if self._until is not None and not decoder.done:
-                yield decoder.last()
+                yield from decoder.last()
             else:
                 yield from self._wait(closed)
 
-    def _read(
-        self, file: ArchivedFile, offset: int, followed: bool
-    ) -> Generator[LogSlice, None, int]:
+    def _read(self, file: ArchivedFile, offset: int, followed: bool) -> Generator[Piece, None, int]:
         """Yield what a file has from an offset on; returns how far it was read."""
         limit = None
         if not followed or self._archive.describe(file).in_use:
@@ -207,11 +205,11 @@ class ArchiveStream:
             f"with startup: {{file: {later.name}}}",
         )
 
-    def _wait(self, closed: Callable[[], bool]) -> Iterator[LogSlice]:
+    def _wait(self, closed: Callable[[], bool]) -> Iterator[Piece]:
         """Pause before the next look at the archive, not in silence."""
         deadline = time.monotonic() + self._poll_interval
         while time.monotonic() < deadline and not closed():
-            yield from self._decoder.slices()
+            yield from self._decoder.pieces()
             if self._decoder.done:
                 return
             time.sleep(min(_POLL_SECONDS, self._poll_interval))
@@ -236,7 +234,7 @@ def begin_file(
 
 def feed(
     decoder: LogDecoder, stream: IO[bytes], at: int, limit: int | None
-) -> Generator[LogSlice, None, int]:
+) -> Generator[Piece, None, int]:
     """Yield the slices of a file's bytes.
 
     Args:
@@ -257,5 +255,5 @@ def feed(
             break
         at += count
         decoder.received(count)
-        yield from decoder.slices()
+        yield from decoder.pieces()
     return at

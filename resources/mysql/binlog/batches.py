@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from resources.model.arrays import from_mask, from_numbers
 from resources.model.change import RejectedRow, RowKind
 from resources.model.keys import key_text
 from resources.model.table import TableSchema
+from resources.mysql.binlog.array_pool import ArrayPool
 from resources.mysql.binlog.known_tables import Shape
 from resources.mysql.kernels import walk_state as w
 from resources.mysql.kernels.cells import Bytes, Converted, Ints, Mask, locate
@@ -25,19 +27,31 @@ _TIME = pa.timestamp("us", tz="UTC")
 
 @dataclass(frozen=True)
 class FoundRows:
-    """What the walk found and nobody converted yet.
+    """What the walk found and nobody converted yet; its arrays are nobody else's.
 
     Args:
         data: The bytes all cells lie in.
-        rows: int64 by row and `OUT_` column of `walk_state`.
+        rows: int64 by row and `OUT_` column of `walk_state`, more of them than are used.
         cells: int64, where cells begin, row by row; -1 for NULL.
+        used: Number of rows.
+        shapes: Shape by table slot.
         file: The log file, for rejected rows.
+        pool: Where the arrays go once the rows are converted.
     """
 
     data: Bytes
     rows: Ints
     cells: Ints
+    used: int
+    shapes: Sequence[Shape]
     file: str
+    pool: ArrayPool
+
+    def release(self) -> None:
+        """Let the arrays be used again."""
+        self.pool.give_bytes(self.data)
+        self.pool.give_ints(self.rows)
+        self.pool.give_ints(self.cells)
 
 
 @dataclass(frozen=True)
@@ -55,15 +69,10 @@ class TableRows:
     rejected: list[RejectedRow] = field(default_factory=list)
 
 
-def convert(found: FoundRows, shapes: Sequence[Shape]) -> Iterator[TableRows]:
-    """Yield the rows found, those of one table slot together.
-
-    Args:
-        found: The rows.
-        shapes: Shape by slot.
-    """
-    for slot, picks in _by_slot(found.rows[:, w.OUT_SLOT]):
-        yield _convert_shape(found, picks, shapes[slot])
+def convert(found: FoundRows) -> Iterator[TableRows]:
+    """Yield the rows found, those of one table slot together."""
+    for slot, picks in _by_slot(found.rows[: found.used, w.OUT_SLOT]):
+        yield _convert_shape(found, picks, found.shapes[slot])
 
 
 def _by_slot(slots: Ints) -> Iterator[tuple[int, Ints]]:
@@ -85,10 +94,11 @@ def _convert_shape(found: FoundRows, picks: Ints, shape: Shape) -> TableRows:
     lay_out(found.cells, found.rows, picks, begins, kinds, seqs, times)
     converted = [
         column.convert(locate(found.data, begins[index], column.prefix, column.width))
-        for index, column in enumerate(columns)
+        for index, column in enumerate(columns[: len(schema.columns)])
     ]
     arrays = [column.array for column in converted]
-    arrays += [pa.array(kinds), pa.array(seqs), pa.array(times).view(_TIME)]
+    marks = ((pa.uint8(), kinds), (pa.uint64(), seqs), (_TIME, times))
+    arrays += [from_numbers(arrow, values) for arrow, values in marks]
     batch = pa.RecordBatch.from_arrays(arrays, schema=shape.arrow)
     bad = _bad_rows(converted)
     if bad is None:
@@ -97,7 +107,7 @@ def _convert_shape(found: FoundRows, picks: Ints, shape: Shape) -> TableRows:
         _rejected(schema, converted, batch.slice(row, 1), row, found.rows[picks[row]], found)
         for row in np.flatnonzero(bad).tolist()
     ]
-    good = batch.filter(pa.array(~bad)) if not bad.all() else None
+    good = batch.filter(from_mask(~bad)) if not bad.all() else None
     return TableRows(schema, good, rejected)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from resources.mysql.binlog.charsets import charset_of_collation, text_decoder
 from resources.mysql.binlog.cursor import Cursor, Truncated
 from resources.mysql.binlog.events import Event, EventType
-from resources.mysql.binlog.gtid import Gtid
+from resources.mysql.binlog.gtid import Flavor, Gtid, gtid_number, gtid_tag
 
 _MARIADB_STANDALONE = 1
 _MARIADB_PREPARED_XA = 64
@@ -27,6 +27,9 @@ _FIXED_VARIABLES = {
 _FLAGS2, _SQL_MODE, _CHARSET, _EXPLICIT_DEFAULTS = 0, 1, 4, 16
 _PREFIXED_VARIABLES = {5: 1, 6: 1, 11: 2}
 _MAX_INFLATED = 1 << 30
+_LARGEST_OFFSET = 1 << 62
+_COMMIT_TIME = (1 << 55) - 1
+"""The bits of a commit time; the one above them says whether the original one follows."""
 GTID_EVENTS = frozenset(
     {EventType.GTID, EventType.ANONYMOUS_GTID, EventType.GTID_TAGGED, EventType.MARIADB_GTID}
 )
@@ -90,11 +93,23 @@ def rotate(body: bytes) -> tuple[str, int]:
     """Return the file that follows and the offset in it."""
     cursor = Cursor(body)
     offset = cursor.uint(8)
+    if offset > _LARGEST_OFFSET:
+        raise Truncated(f"no file has an offset {offset}")
     return cursor.rest().decode("utf-8", "replace"), offset
 
 
-def transaction_start(event: Event) -> TransactionStart:
-    """Read any of `GTID_EVENTS`."""
+def transaction_start(event: Event, flavor: Flavor) -> TransactionStart:
+    """Read any of `GTID_EVENTS`.
+
+    Args:
+        event: The event.
+        flavor: Whose log it is in.
+
+    Raises:
+        Truncated: It is none that such a server writes.
+    """
+    if (event.type == EventType.MARIADB_GTID) != (flavor == "mariadb"):
+        raise Truncated(f"no {flavor} server writes it")
     if event.type == EventType.GTID_TAGGED:
         return tagged_gtid(event.body)
     if event.type == EventType.MARIADB_GTID:
@@ -107,11 +122,11 @@ def mysql_gtid(body: bytes, anonymous: bool) -> TransactionStart:
     cursor = Cursor(body)
     cursor.take(1)
     source = str(uuid.UUID(bytes=cursor.take(16)))
-    number = cursor.uint(8)
+    number = cursor.uint(8) if anonymous else gtid_number(cursor.uint(8))
     commit_us = None
     if cursor.left >= 17 + 7:  # logical clock, then the commit time of 8.0 and later
         cursor.take(17)
-        commit_us = cursor.uint(7) & ~(1 << 55)
+        commit_us = cursor.uint(7) & _COMMIT_TIME
     return TransactionStart(None if anonymous else Gtid(source, number), commit_us)
 
 
@@ -129,15 +144,15 @@ def tagged_gtid(body: bytes) -> TransactionStart:
         elif field == 1:
             source = str(uuid.UUID(bytes=bytes(cursor.varlen() & 0xFF for _ in range(16))))
         elif field == 2:
-            number = cursor.varlen_signed()
+            number = gtid_number(cursor.varlen_signed())
         elif field == 3:
-            tag = cursor.take(cursor.varlen()).decode("ascii", "replace")
+            tag = gtid_tag(cursor.take(cursor.varlen()))
         elif field == 6:
-            commit_us = cursor.varlen()
+            commit_us = cursor.varlen() & _COMMIT_TIME
             break
         else:
             cursor.varlen()
-    if not source or number < 1:
+    if not source or not number:
         raise Truncated("no transaction id in it")
     return TransactionStart(Gtid(f"{source}:{tag}" if tag else source, number), commit_us)
 
@@ -145,7 +160,8 @@ def tagged_gtid(body: bytes) -> TransactionStart:
 def mariadb_gtid(body: bytes, server_id: int) -> TransactionStart:
     """Read MariaDB's GTID event, which stands for BEGIN unless it is standalone."""
     cursor = Cursor(body)
-    number, domain, flags = cursor.uint(8), cursor.uint(4), cursor.uint(1)
+    number = gtid_number(cursor.uint(8))
+    domain, flags = cursor.uint(4), cursor.uint(1)
     standalone = bool(flags & _MARIADB_STANDALONE)
     return TransactionStart(
         Gtid(str(domain), number, server_id),

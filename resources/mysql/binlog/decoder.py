@@ -1,10 +1,10 @@
 """Bytes of a binary log into slices: the walk, what Python does between its steps, the limits.
 
 In: bytes in large reads, from a dump connection (MySQL packets) or a log file (bare events). Out:
-`LogSlice` values, complete up to the last byte given.
+pieces of slices up to the last byte given; a `Gatherer` makes `LogSlice` values of them.
 
 To decode log files instead of a connection: `LogDecoder.begin_events`, `enter_file` whenever the
-next bytes are those of another file or place, then rounds of `room`, `received` and `slices` for as
+next bytes are those of another file or place, then rounds of `room`, `received` and `pieces` for as
 many bytes as there are; `lacking` tells whether a file ends within an event.
 """
 
@@ -14,18 +14,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-import numpy as np
-
-from resources.model.change import LogSlice
 from resources.model.position import BinlogPosition
 from resources.model.table import TableId
-from resources.mysql.binlog.batches import FoundRows, convert
+from resources.mysql.binlog.array_pool import ArrayPool
+from resources.mysql.binlog.batches import FoundRows
 from resources.mysql.binlog.cursor import Truncated
 from resources.mysql.binlog.events import Event, EventFraming, EventType
+from resources.mysql.binlog.gatherer import Piece, TakenBack
 from resources.mysql.binlog.gtid import Flavor, GtidSet
 from resources.mysql.binlog.log_reader import LogReader
 from resources.mysql.binlog.options import StreamOptions
-from resources.mysql.binlog.packets import Joined, join_packets, out_of_order
+from resources.mysql.binlog.packets import join_packets, out_of_order
 from resources.mysql.binlog.payload import Payload
 from resources.mysql.binlog.slices import SliceBuilder
 from resources.mysql.binlog.window import Window
@@ -33,13 +32,14 @@ from resources.mysql.binlog.xa import Reread, nowhere
 from resources.mysql.kernels import walk_state as w
 from resources.mysql.kernels.walk import walk
 
-_OUTER, _INNER, _WRITTEN = range(3)
-_WINDOW_BYTES = 4 << 20
+_OUTER, _INNER, _WRITTEN, _JOINED = range(4)
+_WINDOW_BYTES = 2 << 20
 _INNER_BYTES = 1 << 20
 _LEAST_ROOM = 1 << 16
 _MOST_READ = 1 << 19
-_ROWS = 1 << 15
-_CELLS = 1 << 19
+_ROWS = 1 << 16
+_CELLS = 1 << 20
+_OFFSETS = (w.EVENT_BEGIN, w.EVENT_END, w.NEXT, w.ROW_AT, w.ROW_END)
 _LARGEST_EVENT = (1 << 30) + (1 << 20)
 _NEVER = (1 << 63) - 1
 
@@ -57,7 +57,7 @@ class LogDecoder:
         reread: Reads the log again from where a prepared transaction begins.
 
     Attributes:
-        done: Whether the last slice was yielded.
+        done: Whether the last slice has ended.
     """
 
     def __init__(
@@ -74,19 +74,19 @@ class LogDecoder:
         self._options = options
         self._stop = stop
         self._builder = SliceBuilder()
-        self._state = self._builder.state
+        self._state = state = self._builder.state
         until_gtids = GtidSet.parse(until.gtid_set if until else "", flavor)
         self._reader = LogReader(start, flavor, wanted, options, self._builder, until_gtids, reread)
         self._until = until if until is not None and until.identity == start.identity else None
         self._by_gtid = False
         self._framing = EventFraming()
         self._refuse: Callable[[bytes], Exception] = _no_packets
-        sizes = (_WINDOW_BYTES, _INNER_BYTES, _INNER_BYTES)
-        self._windows = [Window(number, size) for number, size in enumerate(sizes)]
-        self._rows = np.empty((_ROWS, w.OUT_FIELDS), np.int64)
-        self._cells = np.empty(_CELLS, np.int64)
+        self._pool = pool = ArrayPool()
+        sizes = (_WINDOW_BYTES, _INNER_BYTES, _INNER_BYTES, 1)
+        self._windows = [Window(number, size, pool) for number, size in enumerate(sizes)]
+        self._rows, self._cells = pool.ints(_ROWS, w.OUT_FIELDS), pool.ints(_CELLS)
+        self._due: list[Piece] = []
         self._yielded_at = time.monotonic()
-        state = self._state
         state[w.SLICE_ROWS], state[w.SLICE_BYTES] = options.slice_rows, options.slice_bytes
         state[w.PART_ROWS] = options.transaction_rows
         state[w.PART_BYTES] = options.transaction_bytes
@@ -108,15 +108,14 @@ class LogDecoder:
         """Begin a log file, whose events come next without packets around them.
 
         Args:
-            checksums: Whether they end in a CRC32, until a FORMAT_DESCRIPTION says otherwise; an
-                `EventFraming` that has parsed the one of the file knows.
+            checksums: Whether they end in a CRC32 until a FORMAT_DESCRIPTION says otherwise.
         """
         self._begin(checksums, by_gtid=False, packets=False)
 
     def enter_file(self, file: str, offset: int) -> None:
         """Say that the next bytes are those of `file` from `offset` on, as a ROTATE does."""
-        self._convert()
-        self._reader.enter_file(file, offset)
+        self._hand_over_rows()
+        self._reader.place.enter_file(file, offset)
         self._watch_until()
 
     def _begin(self, checksums: bool, by_gtid: bool, packets: bool) -> None:
@@ -130,8 +129,9 @@ class LogDecoder:
 
     def restart(self) -> None:
         """Go back to the last boundary: what follows was lost and is given again."""
-        self._convert()
+        self._hand_over_rows()
         self._reader.restart()
+        self._due.append(TakenBack(self._state[w.SEQ]))
 
     def position(self) -> BinlogPosition:
         """Return the last transaction boundary."""
@@ -151,28 +151,29 @@ class LogDecoder:
         """Take the first `count` bytes of what `room` returned last."""
         self._windows[_OUTER].end += count
 
-    def slices(self) -> Iterator[LogSlice]:
+    def pieces(self) -> Iterator[Piece]:
         """Yield what ended with the bytes received; call it now and then while there are none."""
         state = self._state
+        yield from self._ready()
         yield from self._walk(self._windows[_OUTER])
-        if not self.done:
-            if not self._state[w.OPEN]:
-                yield from self._at_boundary()
-            elif self._stop() or self._late():
-                state[w.HALT] = 1
+        if not self.done and not state[w.OPEN]:
+            self._at_boundary()
+        elif not self.done and (self._stop() or self._late()):
+            state[w.HALT] = 1
+        yield from self._ready()
 
-    def last(self) -> LogSlice:
-        """Return the last slice; it ends at `until` where the rest of the log is known empty."""
-        self.done = True
-        self._convert()
-        end, until = self._reader.position(), self._until
-        if until is not None and self._contains_until():
-            end = end if end.reached(until) else replace(until, prepared=end.prepared)
-        return self._take(end, complete=True)
+    def last(self) -> Iterator[Piece]:
+        """Yield what ends the last slice; at `until` where the rest of the log is known empty."""
+        self._end()
+        yield from self._ready()
+
+    def _ready(self) -> Iterator[Piece]:
+        due, self._due = self._due, []
+        yield from due
 
     def reached(self) -> bool:
         """Return whether the last boundary is at or past `until`, by file order or by GTIDs."""
-        if self._until is not None and self._reader.boundary_reached(self._until):
+        if self._until is not None and self._reader.place.bound().reached(self._until):
             return True
         return self._contains_until()
 
@@ -181,7 +182,7 @@ class LogDecoder:
 
     def _watch_until(self) -> None:
         """Say from which offset of this file on a boundary reaches `until`."""
-        until, file = self._until, self._reader.file
+        until, file = self._until, self._reader.place.file
         offset = _NEVER
         if until is not None and BinlogPosition(file, 0, "", until.identity).reached(until):
             offset = 0
@@ -193,23 +194,33 @@ class LogDecoder:
     def _late(self) -> bool:
         return time.monotonic() - self._yielded_at >= self._options.slice_seconds
 
-    def _at_boundary(self) -> Iterator[LogSlice]:
+    def _at_boundary(self) -> None:
         """End where asked, and let no second pass in silence."""
         self._state[w.HALT] = 0
         if self.reached() or self._stop():
-            yield self.last()
+            self._end()
         elif self._late():
-            yield self._slice(complete=True)
+            self._cut(complete=True)
 
-    def _slice(self, complete: bool) -> LogSlice:
-        self._convert()
+    def _end(self) -> None:
+        """End the last slice."""
+        self.done = True
+        end, until = self._reader.position(), self._until
+        if until is not None and self._contains_until():
+            end = end if end.reached(until) else replace(until, prepared=end.prepared)
+        self._end_slice(end, complete=True)
+
+    def _cut(self, complete: bool) -> None:
+        """End a slice at the last boundary, or within the transaction behind it."""
         self._yielded_at = time.monotonic()
-        return self._take(self._reader.position(), complete)
+        self._end_slice(self._reader.position(), complete)
 
-    def _take(self, end: BinlogPosition, complete: bool) -> LogSlice:
-        return replace(self._builder.take(end, complete), shapes=self._reader.shape_records())
+    def _end_slice(self, end: BinlogPosition, complete: bool) -> None:
+        self._hand_over_rows()
+        ended = self._builder.take(end, complete)
+        self._due.append(replace(ended, shapes=self._reader.shape_records()))
 
-    def _walk(self, window: Window) -> Iterator[LogSlice]:
+    def _walk(self, window: Window) -> Iterator[Piece]:
         """Walk a window until it lacks bytes."""
         state = self._state
         while not self.done:
@@ -220,22 +231,22 @@ class LogDecoder:
             if answer == w.EVENT:
                 yield from self._event(window)
             elif answer == w.CUT:
-                yield self._slice(complete=True)
+                self._cut(complete=True)
             elif answer == w.PART:
                 state[w.HANDED_OUT] += self._builder.since_mark()
-                yield self._slice(complete=False)
+                self._cut(complete=False)
             elif answer == w.BOUNDARY:
-                yield from self._at_boundary()
+                self._at_boundary()
             elif answer == w.FULL:
-                self._convert()
+                self._hand_over_rows()
             elif answer == w.JOIN:
-                joined = join_packets(window, state[w.SEQUENCE])
-                if joined is None:
-                    self._require_possible(window)
+                self._hand_over_rows()
+                if not self._join(window):
                     return
-                yield from self._walk_joined(window, joined)
+                yield from self._walk_joined()
             else:
                 raise self._error(answer, window)
+            yield from self._ready()
 
     def _step(self, window: Window) -> int:
         state, tables = self._state, self._reader.tables
@@ -266,21 +277,21 @@ class LogDecoder:
         if answer == w.DISORDER:
             return out_of_order(int(window.data[window.begin + 3]), self._state[w.SEQUENCE])
         assert answer == w.CORRUPT, answer
-        number = int(window.data[begin + 4])
-        return self._reader.corrupt(number, "a row image reaches beyond its event")
+        event_type = int(window.data[begin + 4])
+        return self._reader.corrupt(event_type, "a row image reaches beyond its event")
 
-    def _event(self, window: Window) -> Iterator[LogSlice]:
+    def _event(self, window: Window) -> Iterator[Piece]:
         """Do what the walk leaves to Python."""
         state, reader = self._state, self._reader
         inside = bool(state[w.INSIDE])
         framing = _PLAIN if inside else self._framing
         data = window.copy(state[w.EVENT_BEGIN], state[w.EVENT_END])
-        event = framing.parse(data, reader.file)
+        event = framing.parse(data, reader.place.file)
         window.begin = state[w.NEXT]
         state[w.SEQUENCE] = (state[w.SEQUENCE] + state[w.PACKETS]) & 0xFF
         state[w.CHECKSUMS] = self._framing.checksums
         if event.type == EventType.TRANSACTION_PAYLOAD and not inside:
-            reader.enter(event)
+            reader.place.enter(event)
             yield from self._payload(event)
         else:
             # A prepared transaction's events may be compressed themselves.
@@ -293,13 +304,13 @@ class LogDecoder:
     def _feed(self, event: Event, inside: bool) -> Iterable[bytes]:
         rotates = event.type == EventType.ROTATE
         if rotates or (event.type == EventType.TABLE_MAP and self._reader.tables.full):
-            self._convert()  # rows found know their file and their table's slot no longer
+            self._hand_over_rows()  # they know their file and their table's slot no longer
         rows = self._reader.feed(event, inside)
         if rotates:
             self._watch_until()
         return rows
 
-    def _payload(self, event: Event) -> Iterator[LogSlice]:
+    def _payload(self, event: Event) -> Iterator[Piece]:
         """Walk the events of a compressed transaction, a part at a time."""
         window = self._windows[_INNER]
         window.need = 0
@@ -312,14 +323,14 @@ class LogDecoder:
         except Truncated as error:
             raise self._reader.corrupt(event.type, str(error)) from error
 
-    def _plain_event(self, event: bytes, window: Window) -> Iterator[LogSlice]:
+    def _plain_event(self, event: bytes, window: Window) -> Iterator[Piece]:
         """Walk an event that Python wrote."""
         window.need = len(event)
         self._room(window)
         window.append(event)
         yield from self._walk_inside(window)
 
-    def _walk_inside(self, window: Window) -> Iterator[LogSlice]:
+    def _walk_inside(self, window: Window) -> Iterator[Piece]:
         """Walk events that came out of another one."""
         state = self._state
         outer = state[w.PACKETS], state[w.INSIDE]
@@ -327,27 +338,38 @@ class LogDecoder:
         yield from self._walk(window)
         state[w.PACKETS], state[w.INSIDE] = outer
 
-    def _walk_joined(self, window: Window, joined: Joined) -> Iterator[LogSlice]:
-        """Walk an event of several packets as a bare one."""
-        state, end = self._state, window.end
+    def _join(self, window: Window) -> bool:
+        """Put an event of several packets into a buffer of its own, once all of it is there."""
+        state, joined = self._state, join_packets(window, self._state[w.SEQUENCE])
+        if joined is None:
+            self._require_possible(window)
+            return False
         begin = joined.begin + 1
         if window.data[joined.begin]:
             raise self._refuse(window.copy(joined.begin, joined.end))
         size = int.from_bytes(window.copy(begin + 9, begin + 13), "little")
         if size != joined.end - begin:  # raises
-            self._framing.parse(window.copy(begin, joined.end), self._reader.file)
-        window.begin, window.end, state[w.PACKETS] = begin, joined.end, 0
-        yield from self._walk(window)
-        window.begin, window.end, state[w.PACKETS] = joined.next, end, 1
+            self._framing.parse(window.copy(begin, joined.end), self._reader.place.file)
+        self._windows[_JOINED].adopt(window.split(joined.next), begin, joined.end)
         state[w.SEQUENCE] = joined.sequence
+        return True
+
+    def _walk_joined(self) -> Iterator[Piece]:
+        """Walk an event of several packets as a bare one."""
+        state, window = self._state, self._windows[_JOINED]
+        state[w.PACKETS] = 0
+        yield from self._walk(window)
+        state[w.PACKETS] = 1
+        if not self._holds_rows(window):
+            window.hand_over(0)
 
     def _room(self, window: Window) -> memoryview:
-        """Return where to append to a window, after converting what lies in the way."""
+        """Return where to append to a window, after handing over what lies in the way."""
         if not window.held and not self._holds_rows(window):
             window.begin = window.end = 0
+        if window.lacks(_LEAST_ROOM) and self._holds_rows(window):
+            self._hand_over_rows()
         if window.lacks(_LEAST_ROOM):
-            if self._holds_rows(window):
-                self._convert()
             window.make_room(_LEAST_ROOM)
         return window.view(_MOST_READ)
 
@@ -355,17 +377,21 @@ class LogDecoder:
         state = self._state
         return state[w.ROWS_USED] > 0 and state[w.ROWS_BUFFER] == window.number
 
-    def _convert(self) -> None:
-        """Turn the rows found into Arrow; the bytes they lie in are free then."""
+    def _hand_over_rows(self) -> None:
+        """Have the rows found converted, and go on in other memory."""
         state = self._state
-        used = state[w.ROWS_USED]
-        state[w.ROWS_USED] = state[w.CELLS_USED] = 0  # cells of rows passed over have no row
-        if not used:
+        if not (used := state[w.ROWS_USED]):
+            state[w.CELLS_USED] = 0  # of rows passed over, as after a lost connection
             return
-        data = self._windows[state[w.ROWS_BUFFER]].data
-        found = FoundRows(data, self._rows[:used], self._cells, self._reader.file)
-        for rows in convert(found, self._reader.tables.shapes):
-            self._builder.add(rows)
+        window = self._windows[state[w.ROWS_BUFFER]]
+        if state[w.ROW_AT] and state[w.BUFFER] == window.number:
+            for offset in _OFFSETS:  # what the walk broke off goes on in another place
+                state[offset] -= window.begin
+        data = window.hand_over(_LEAST_ROOM)
+        shapes, file, pool = self._reader.tables.shapes, self._reader.place.file, self._pool
+        self._due.append(FoundRows(data, self._rows, self._cells, used, shapes, file, pool))
+        self._rows, self._cells = pool.ints(*self._rows.shape), pool.ints(*self._cells.shape)
+        state[w.ROWS_USED] = state[w.CELLS_USED] = 0
 
 
 _PLAIN = EventFraming(checksums=False)

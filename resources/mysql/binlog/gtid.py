@@ -6,6 +6,7 @@ text. MySQL: a set is intervals per source. MariaDB: a position is the last id p
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,6 +17,7 @@ from resources.mysql.binlog.cursor import Cursor, Truncated
 Flavor = Literal["mysql", "mariadb"]
 Interval = tuple[int, int]
 """First and last number, both included."""
+_TAG = re.compile(rb"(?:[a-z_][a-z0-9_]{0,31})?")
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,14 @@ class GtidSet:
     def add(self, gtid: Gtid) -> GtidSet:
         """Return the set with one more transaction."""
         old = self.intervals.get(gtid.source, ())
+        servers = self.servers
         if self.flavor == "mariadb":
             spans: tuple[Interval, ...] = ((1, gtid.number),)
+            servers = {**servers, gtid.source: gtid.server_id}
         elif old and old[-1][1] + 1 == gtid.number:  # the next one: nearly always
             spans = (*old[:-1], (old[-1][0], gtid.number))
         else:
             spans = _merged([*old, (gtid.number, gtid.number)])
-        servers = {**self.servers, gtid.source: gtid.server_id} if gtid.server_id else self.servers
         return GtidSet(self.flavor, {**self.intervals, gtid.source: spans}, servers)
 
     def union(self, other: GtidSet) -> GtidSet:
@@ -156,10 +159,11 @@ def decode_set(cursor: Cursor) -> GtidSet:
     for _ in range(_bounded(count, cursor)):
         source = str(uuid.UUID(bytes=cursor.take(16)))
         if tagged and (tag := cursor.take(cursor.varlen())):
-            source += ":" + tag.decode("ascii", "replace")
+            source += ":" + gtid_tag(tag)
         size = _bounded(cursor.uint(8), cursor)
-        spans = [(cursor.uint(8), cursor.uint(8) - 1) for _ in range(size)]
-        intervals[source] = _merged(spans)
+        if not size:
+            raise Truncated("a source without transactions")
+        intervals[source] = _merged([_span(cursor) for _ in range(size)])
     return GtidSet("mysql", intervals)
 
 
@@ -172,9 +176,38 @@ def decode_list(cursor: Cursor) -> GtidSet:
     result = GtidSet("mariadb")
     count = cursor.uint(4) & 0x0FFFFFFF  # the upper bits are flags
     for _ in range(_bounded(count, cursor)):
-        domain, server, number = cursor.uint(4), cursor.uint(4), cursor.uint(8)
+        domain, server, number = cursor.uint(4), cursor.uint(4), gtid_number(cursor.uint(8))
         result = result.add(Gtid(str(domain), number, server))
     return result
+
+
+def gtid_number(number: int) -> int:
+    """Return the number of a transaction off the wire.
+
+    Raises:
+        Truncated: No transaction has it.
+    """
+    if not 1 <= number < 1 << 63:
+        raise Truncated(f"no transaction has the number {number}")
+    return number
+
+
+def gtid_tag(data: bytes) -> str:
+    """Return the tag of a transaction id, empty if it has none.
+
+    Raises:
+        Truncated: No tag looks like that.
+    """
+    if not _TAG.fullmatch(data):
+        raise Truncated("what no tag of a transaction id can be")
+    return data.decode("ascii")
+
+
+def _span(cursor: Cursor) -> Interval:
+    first, end = gtid_number(cursor.uint(8)), gtid_number(cursor.uint(8))
+    if end <= first:
+        raise Truncated("an interval of transactions that ends before it begins")
+    return first, end - 1
 
 
 def _bounded(count: int, cursor: Cursor) -> int:

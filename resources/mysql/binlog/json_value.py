@@ -27,7 +27,8 @@ _NUMBERS = {5: "<h", 6: "<H", 7: "<i", 8: "<I", 9: "<q", 10: "<Q", 11: "<d"}
 _INLINE_SMALL = frozenset({_LITERAL, 5, 6})
 _INLINE_LARGE = frozenset({_LITERAL, 5, 6, 7, 8})
 _BASE64_LINE = 76
-_MOST_DIGITS = 65
+_MOST_DIGITS = 81
+"""Those of nine groups: the server counts a begun group of a DECIMAL in JSON as a whole one."""
 _FIXED_DIGITS = 15
 """`my_gcvt` writes no more zeros than this (MAX_DECPT_FOR_F_FORMAT) before it takes `e`."""
 _ESCAPES = {

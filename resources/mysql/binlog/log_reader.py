@@ -30,6 +30,7 @@ from resources.mysql.binlog.events import (
 from resources.mysql.binlog.gtid import Flavor, Gtid, GtidSet, decode_list, decode_set
 from resources.mysql.binlog.gtid_track import GtidTrack
 from resources.mysql.binlog.known_tables import KnownTables
+from resources.mysql.binlog.log_place import LogPlace
 from resources.mysql.binlog.options import StreamOptions
 from resources.mysql.binlog.partial_update import full_update
 from resources.mysql.binlog.rows import DUMMY_TABLE, ROW_EVENTS, inflated, row_head
@@ -37,9 +38,10 @@ from resources.mysql.binlog.slices import SliceBuilder
 from resources.mysql.binlog.table_map import table_number
 from resources.mysql.kernels import walk_state as w
 
-_SETS = {EventType.PREVIOUS_GTIDS: decode_set, EventType.GTID_LIST: decode_list}
-_HEARTBEATS = frozenset({EventType.HEARTBEAT, EventType.HEARTBEAT_V2})
-_LOW = 0xFFFFFFFF
+_SETS = {
+    "mysql": (EventType.PREVIOUS_GTIDS, decode_set),
+    "mariadb": (EventType.GTID_LIST, decode_list),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class LogReader:
         reread: Reads the log again from where a prepared transaction begins.
 
     Attributes:
-        file: The log file being read.
+        place: Where in the log it is.
         tables: The tables the log has spoken of.
         track: Start's GTID set and the transactions since. A start without one has none here
             until the head of a log file tells the whole set.
@@ -88,7 +90,6 @@ class LogReader:
         self._options = options
         self._builder = builder
         self._state = state = builder.state
-        self._identity = start.identity
         self._gtid: Gtid | None = None
         self._prepared, self._reread = xa.PreparedTransactions(start.prepared), reread
         self.tables = KnownTables(flavor, wanted, options, self._undecodable)
@@ -97,9 +98,7 @@ class LogReader:
         # A set of only what was read since would make a later start by GTID read all the rest.
         state[w.GTIDS_KNOWN] = bool(start.gtid_set)
         state[w.SOURCE] = w.NO_GTID
-        self.file = self._bound_file = start.file
-        state[w.AT] = state[w.BOUND_AT] = start.offset
-        state[w.BOUND_HERE] = 1
+        self.place = LogPlace(start, state)
 
     @property
     def transaction(self) -> Transaction | None:
@@ -114,36 +113,18 @@ class LogReader:
 
     def position(self) -> BinlogPosition:
         """Return the last transaction boundary."""
-        bound = self._bound()
-        return replace(bound, gtid_set=str(self.gtids), prepared=self._prepared.all())
-
-    def boundary_reached(self, other: BinlogPosition) -> bool:
-        """Return whether the last boundary is at or past `other` by file order."""
-        return self._bound().reached(other)
-
-    def _bound(self) -> BinlogPosition:
-        state = self._state
-        file = self.file if state[w.BOUND_HERE] else self._bound_file
-        return BinlogPosition(file, state[w.BOUND_AT], "", self._identity)
+        return replace(self.place.bound(), gtid_set=str(self.gtids), prepared=self._prepared.all())
 
     def restart(self) -> None:
         """Go back to the last boundary: the connection was lost."""
-        state, bound = self._state, self._bound()
+        state = self._state
         self._builder.back_to_mark()
         if self._options.history is not None:
-            self._options.history.restart(bound)
+            self._options.history.restart(self.place.bound())
         state[w.OPEN], state[w.MUTED], state[w.SOURCE] = 0, 0, w.NO_GTID
-        self.file, state[w.AT], state[w.BOUND_HERE] = bound.file, bound.offset, 1
+        self.place.restart()
         state[w.SKIP_ROWS] = state[w.HANDED_OUT]
         state[w.EPOCH] += 1
-
-    def enter_file(self, file: str, offset: int) -> None:
-        """Go to another file, as a ROTATE does."""
-        state = self._state
-        if state[w.BOUND_HERE]:
-            self._bound_file, state[w.BOUND_HERE] = self.file, 0
-        self.file, state[w.AT] = file, offset
-        self._boundary()
 
     def feed(self, event: Event, inside: bool = False) -> Iterable[bytes]:
         """Take the next event, one the walk leaves to Python.
@@ -161,7 +142,7 @@ class LogReader:
             UnsupportedEvent: It may not be skipped and cannot be applied.
         """
         if not inside:
-            self.enter(event)
+            self.place.enter(event)
         try:
             return self._dispatch(event)
         except Truncated as error:
@@ -170,29 +151,13 @@ class LogReader:
     def corrupt(self, event_type: int, message: str) -> CorruptEvent:
         """Return the error for bytes of the event at hand that cannot be true."""
         return CorruptEvent(
-            f"{type_name(event_type)}: {message}", where=self.where(), remedy=_REREAD
+            f"{type_name(event_type)}: {message}", where=self.place.where(), remedy=_REREAD
         )
-
-    def where(self) -> str:
-        """Return the place just after the event at hand, in words."""
-        return f"{self.file}:{self._state[w.AT]}"
-
-    def enter(self, event: Event) -> None:
-        """Count an event's bytes and follow the offset, of which headers hold the low 32 bits."""
-        state = self._state
-        state[w.BYTES_READ] += event.size
-        if event.log_pos and event.type not in _HEARTBEATS:
-            here = state[w.AT]
-            there = here & ~_LOW | event.log_pos
-            if there >= here:
-                state[w.AT] = there
-            elif here - there > 1 << 31:
-                state[w.AT] = there + _LOW + 1
 
     def _dispatch(self, event: Event) -> Iterable[bytes]:
         kind = event.type
         if kind == EventType.TABLE_MAP:
-            self.tables.define(event.body, self._state[w.EPOCH], self.where())
+            self.tables.define(event.body, self._state[w.EPOCH], self.place.where())
         elif kind in ROW_EVENTS:
             return self._rows(event)
         elif kind in bodies.QUERY_EVENTS:
@@ -204,12 +169,12 @@ class LogReader:
         elif kind == EventType.PARTIAL_UPDATE_ROWS:
             return self._partial_update(event)
         elif kind in bodies.GTID_EVENTS:
-            self._begin(bodies.transaction_start(event), event)
+            self._begin(bodies.transaction_start(event, self._flavor), event)
         elif kind == EventType.ROTATE:
-            self.enter_file(*bodies.rotate(event.body))
+            self.place.enter_file(*bodies.rotate(event.body))
         elif kind in BETWEEN_TRANSACTIONS:
             self._learn_gtids(event)
-            self._boundary()
+            self.place.pass_boundary()
         elif kind not in WITHOUT_ROWS:
             self._refuse_or_skip(event)
         return ()
@@ -229,16 +194,6 @@ class LogReader:
         state[w.SOURCE] = w.NO_GTID
         self._builder.mark()
 
-    def _boundary(self) -> None:
-        """Move the boundary here; backwards only where a transaction was really read.
-
-        By GTID a server begins with a file's head, which lies before what was read of it.
-        """
-        state = self._state
-        here = BinlogPosition(self.file, state[w.AT], "", self._identity)
-        if not state[w.OPEN] and here.reached(self._bound()):
-            state[w.BOUND_AT], state[w.BOUND_HERE] = here.offset, 1
-
     def commit(self) -> None:
         """End the transaction here; the walk does the same at an XID."""
         state = self._state
@@ -255,9 +210,10 @@ class LogReader:
 
     def _learn_gtids(self, event: Event) -> None:
         """Take the set of everything before it from a file's head, if none is known yet."""
-        if self._state[w.GTIDS_KNOWN] or event.type not in _SETS:
+        kind, decode = _SETS[self._flavor]
+        if self._state[w.GTIDS_KNOWN] or event.type != kind:
             return
-        self.track.replace(_SETS[EventType(event.type)](Cursor(event.body)))
+        self.track.replace(decode(Cursor(event.body)))
         self._state[w.GTIDS_KNOWN] = 1
 
     def _rows(self, event: Event) -> Iterable[bytes]:
@@ -265,15 +221,15 @@ class LogReader:
         number = table_number(event.body)
         if number == DUMMY_TABLE:
             return ()
-        shape = self.tables.get(number, self._state[w.EPOCH], self.where())
+        shape = self.tables.get(number, self._state[w.EPOCH], self.place.where())
         if shape is None:
             return ()
         head = row_head(event)
         schema = shape.table.schema
-        if head.columns != len(schema.columns):
+        if head.columns != len(shape.table.columns):
             raise Truncated(f"{head.columns} columns where {schema.table}'s map has others")
         if not head.full:
-            raise refusals.partial_images(schema.table, self.where())
+            raise refusals.partial_images(schema.table, self.place.where())
         if ROW_EVENTS[event.type] == event.type:
             raise Truncated("its head cannot be read")
         return (inflated(event, head),)
@@ -309,7 +265,7 @@ class LogReader:
         effects = statement_notices(query, self.tables.wanted, self._every_table)
         history = self._options.history
         if history is not None:
-            effects = history.follow(query, self.where(), effects)
+            effects = history.follow(query, self.place.where(), effects)
             self.tables.forget(history.changed)
         for effect in effects:
             self._notify(effect.table, effect.kind, effect.detail, effect.rewrites)
@@ -328,7 +284,7 @@ class LogReader:
         if self._state[w.SKIP_ROWS]:
             return
         self._builder.notice(
-            TableNotice(table, self._state[w.SEQ], kind, detail, self.where(), rewrites)
+            TableNotice(table, self._state[w.SEQ], kind, detail, self.place.where(), rewrites)
         )
 
     def _touched(self) -> set[TableId]:
@@ -343,9 +299,9 @@ class LogReader:
         if kind == EventType.INCIDENT:
             self._incident()
         elif kind == EventType.START_ENCRYPTION:
-            raise refusals.encrypted(self.where())
+            raise refusals.encrypted(self.place.where())
         elif not event.flags & IGNORABLE:
-            raise refusals.unknown(kind, self.where())
+            raise refusals.unknown(kind, self.place.where())
 
     def _xa_statement(self, word: str, sql: str) -> Iterable[bytes]:
         xid = xa.statement_xid(sql)
@@ -368,7 +324,7 @@ class LogReader:
 
     def _group(self, xid: str) -> PreparedTransaction:
         """Return the open transaction as what can be read again."""
-        bound = self._bound()
+        bound = self.place.bound()
         touched = tuple((table.database, table.table) for table in sorted(self._touched()))
         return PreparedTransaction(xid, bound.file, bound.offset, touched)
 
@@ -393,29 +349,29 @@ class LogReader:
                 for table in sorted(tables or self._every_table()):
                     self._notify(table, "xa", detail, True)
             except Truncated as error:
-                raise self.corrupt(EventType.TRANSACTION_PAYLOAD, str(error)) from error
+                raise self.corrupt(EventType.XA_PREPARE, str(error)) from error
         self._prepared.take(xid)
         self.commit()
 
     def _incident(self) -> None:
         tables = self._every_table()
         if not tables:
-            raise refusals.lacks_changes(self.where())
+            raise refusals.lacks_changes(self.place.where())
         for table in sorted(tables):
             self._notify(table, "incident", "the server says its log lacks changes", True)
         if self._state[w.OPEN] and not self._state[w.BEGUN]:
             self.commit()
         else:
-            self._boundary()
+            self.place.pass_boundary()
 
     def _partial_update(self, event: Event) -> Iterable[bytes]:
         """Write an update with parts of JSON values as one with the values."""
-        shape = self.tables.get(table_number(event.body), self._state[w.EPOCH], self.where())
+        shape = self.tables.get(table_number(event.body), self._state[w.EPOCH], self.place.where())
         if shape is None:
             return ()
         full = full_update(event, shape.table)
         if full is None:
-            raise refusals.partial_images(shape.table.schema.table, self.where())
+            raise refusals.partial_images(shape.table.schema.table, self.place.where())
         return (full,)
 
 

@@ -312,7 +312,7 @@ def find_end(search: LogSearch, place: Place, end: BinlogPosition) -> BinlogPosi
 
 def _feed(reader: LogReader, event: Event) -> None:
     if event.type == EventType.TRANSACTION_PAYLOAD:  # a whole transaction but for its GTID
-        reader.enter(event)
+        reader.place.enter(event)
         reader.commit()
     else:
         deque(reader.feed(event), maxlen=0)

@@ -11,6 +11,7 @@ import ssl
 import time
 from dataclasses import dataclass
 
+from resources.mysql.binlog.array_pool import ArrayPool
 from resources.mysql.binlog.window import Window
 
 _FULL = 0xFFFFFF
@@ -83,7 +84,7 @@ class PacketReader:
     def __init__(self, socket_reader: SocketReader) -> None:
         self._socket = socket_reader
         self._sequence = 1
-        self._window = Window(0, _WINDOW_BYTES)
+        self._window = Window(0, _WINDOW_BYTES, ArrayPool())
 
     def read(self, wait: float) -> bytes | None:
         """Return the next payload, or None if no bytes came within `wait` seconds.

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 from typing import IO
 
+from resources.mysql.binlog.array_pool import ArrayPool
 from resources.mysql.binlog.cursor import Cursor, Truncated
 from resources.mysql.binlog.events import HEADER_SIZE
 from resources.mysql.binlog.window import Window
@@ -72,7 +73,7 @@ def inner_events(body: bytes) -> Iterator[bytes]:
     Raises:
         Truncated: See `Payload`.
     """
-    payload, window = Payload(body), Window(0, _WINDOW_BYTES)
+    payload, window = Payload(body), Window(0, _WINDOW_BYTES, ArrayPool())
     while payload.read(window, _WINDOW_BYTES):
         window.need = HEADER_SIZE
         while window.held >= window.need:

@@ -1,6 +1,8 @@
-"""Slices decoded in a thread of their own while the caller is busy with those before.
+"""Slices decoded in threads of their own while the caller is busy with those before.
 
-In: a function that yields slices. Out: the same slices in the same order, a few of them ahead.
+In: a function that yields what the walk over a log finds. Out: its slices in the same order, a few
+of them ahead. One thread reads and walks, another one converts: both leave Python for most of
+their work, so that they share two processors well.
 """
 
 from __future__ import annotations
@@ -9,21 +11,24 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from queue import Queue
 from typing import TypeAlias
 
 from resources.model.change import LogSlice
+from resources.mysql.binlog.gatherer import Gatherer, Piece
 
-Produce: TypeAlias = Callable[[Callable[[], bool]], Iterator[LogSlice]]
-"""Yields slices until what it is given says that nobody wants more."""
+Produce: TypeAlias = Callable[[Callable[[], bool]], Iterator[Piece]]
+"""Yields pieces until what it is given says that nobody wants more."""
 
 _AHEAD_BYTES = 32 << 20
+_AHEAD_PIECES = 3
 
 
 def read_ahead(produce: Produce) -> Iterator[LogSlice]:
-    """Yield what `produce` yields; an error comes after the slices before it.
+    """Yield the slices of what `produce` yields; an error comes after the slices before it.
 
-    At most one slice, or several small ones, wait to be taken. The thread begins with the first
-    slice asked for and has ended when this generator ends or is closed.
+    At most one slice, or several small ones, wait to be taken. The threads begin with the first
+    slice asked for and have ended when this generator ends or is closed.
     """
     ahead = _Ahead(produce)
     try:
@@ -36,14 +41,19 @@ def read_ahead(produce: Produce) -> Iterator[LogSlice]:
 class _Ahead:
     def __init__(self, produce: Produce) -> None:
         self._produce = produce
+        self._pieces: Queue[Piece | None] = Queue(_AHEAD_PIECES)
         self._changed = threading.Condition()
         self._waiting: deque[tuple[LogSlice, int]] = deque()
         self._bytes = 0
         self._closed = threading.Event()
         self._ended = False
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="binlog", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=target, name=f"binlog {name}", daemon=True)
+            for name, target in (("walk", self._walk), ("convert", self._convert))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def next(self) -> LogSlice | None:
         """Return the next slice, None after the last."""
@@ -60,22 +70,39 @@ class _Ahead:
         return None
 
     def close(self) -> None:
-        """End the thread."""
+        """End the threads."""
         self._closed.set()
         with self._changed:
             self._waiting.clear()
             self._changed.notify_all()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self) -> None:
+    def _walk(self) -> None:
+        error = None
         try:
-            with closing(self._produce(self._closed.is_set)) as slices:  # type: ignore[type-var]
-                for piece in slices:
-                    self._put(piece)
+            with closing(self._produce(self._closed.is_set)) as pieces:  # type: ignore[type-var]
+                for piece in pieces:
+                    self._pieces.put(piece)
                     if self._closed.is_set():
                         break
-        except BaseException as error:  # raised again where the slices are taken
-            self._error = error
+        except BaseException as raised:  # raised again where the slices are taken
+            error = raised
+        self._error = self._error or error
+        self._pieces.put(None)
+
+    def _convert(self) -> None:
+        """Convert all pieces; once nobody wants more, only see them out."""
+        gatherer = Gatherer()
+        while (piece := self._pieces.get()) is not None:
+            if self._closed.is_set():
+                continue
+            try:
+                if (whole := gatherer.take(piece)) is not None:
+                    self._put(whole)
+            except BaseException as raised:
+                self._error = raised
+                self._closed.set()
         with self._changed:
             self._ended = True
             self._changed.notify_all()

@@ -21,6 +21,7 @@ from resources.model.table import TableId
 from resources.mysql.binlog.decoder import LogDecoder
 from resources.mysql.binlog.dump import DumpConnection
 from resources.mysql.binlog.events import Event, EventFraming
+from resources.mysql.binlog.gatherer import Piece
 from resources.mysql.binlog.gtid import Flavor
 from resources.mysql.binlog.options import StreamOptions
 from resources.mysql.binlog.packets import ConnectionLost
@@ -50,7 +51,7 @@ def stream_binlog(
     With GTIDs on both sides the server finds the start by GTID set, else by file and offset. A
     lost connection is made again at the last transaction boundary and what came of the
     transaction at hand is dropped and read again; parts of it already yielded are not repeated.
-    Slices are decoded ahead in a thread, in which every function given here is called.
+    Slices are decoded ahead in threads, in one of which every function given here is called.
 
     Args:
         connect: Opens a logged-in connection; called again after each loss.
@@ -109,7 +110,7 @@ class _Stream:
         self._failed_at = ""
         self._corrupt_at = ""
 
-    def run(self, closed: Callable[[], bool]) -> Iterator[LogSlice]:
+    def run(self, closed: Callable[[], bool]) -> Iterator[Piece]:
         """Read until done or `closed`, over as many connections as it takes."""
         if self._nothing_to_do:
             return
@@ -145,7 +146,7 @@ class _Stream:
         if self._stop():
             self._decoder.done = True
 
-    def _read_connection(self, closed: Callable[[], bool]) -> Iterator[LogSlice]:
+    def _read_connection(self, closed: Callable[[], bool]) -> Iterator[Piece]:
         options, decoder = self._options, self._decoder
         dump = DumpConnection(
             self._connect, self._flavor, self._server_id, options.heartbeat_seconds, options.reader
@@ -156,11 +157,11 @@ class _Stream:
             by_gtid = bool(position.gtid_set) and dump.gtid_mode()
             decoder.begin_packets(dump.checksums, by_gtid, dump.refusal)
             if decoder.reached():
-                yield decoder.last()
+                yield from decoder.last()
                 return
             dump.start(position, by_gtid)
             for _ in self._receive(dump, closed):
-                yield from decoder.slices()
+                yield from decoder.pieces()
         finally:
             dump.close()
 

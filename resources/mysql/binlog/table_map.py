@@ -25,6 +25,7 @@ from resources.mysql.binlog.wire_types import (
     _GEOMETRY_TYPE, _PRIMARY_KEY, _PREFIX_KEY, _LABEL_DEFAULT_CHARSET, _LABEL_CHARSET,
     _VISIBILITY, _VECTOR_DIMENSIONS,
 ) = range(1, 14)  # fmt: skip
+_MOST_COLUMNS = 4096
 _LABELED = frozenset({WireType.ENUM, WireType.SET})
 
 
@@ -105,6 +106,8 @@ def parse_table_map(body: bytes, flavor: Flavor) -> TableMap:
     cursor.take(2)
     table = _name(cursor)
     count = cursor.packed()
+    if not 1 <= count <= _MOST_COLUMNS:
+        raise Truncated(f"no table has {count} columns")
     types = cursor.take(count)
     meta = Cursor(cursor.packed_bytes())
     wire = [_checked(*_wire_type(code, meta)) for code in types]
@@ -208,9 +211,7 @@ class _Details:
             for index in self._subset(kind == _LABEL_CHARSET):
                 self._set(index, collation=cursor.packed())
         elif kind == _COLUMN_NAME:
-            for index in range(len(self.columns)):
-                self._set(index, name=cursor.packed_bytes().decode("utf-8", "replace"))
-            self.named = True
+            self._names(cursor)
         elif kind in (_SET_LABELS, _ENUM_LABELS):
             wanted = WireType.SET if kind == _SET_LABELS else WireType.ENUM
             for index in self._of(lambda c: c.type == wanted):
@@ -236,6 +237,14 @@ class _Details:
         elif kind == _VECTOR_DIMENSIONS:
             for index in self._of(lambda c: c.type == WireType.VECTOR):
                 self._set(index, dimensions=cursor.packed())
+
+    def _names(self, cursor: Cursor) -> None:
+        names = [cursor.packed_bytes().decode("utf-8", "replace") for _ in self.columns]
+        if len(set(names)) < len(names) or "" in names:
+            raise Truncated("columns without names of their own")
+        for index, name in enumerate(names):
+            self._set(index, name=name)
+        self.named = True
 
     def _signs(self, cursor: Cursor) -> None:
         bits = cursor.rest()

@@ -6,7 +6,10 @@ one the catalog gives for an unchanged table, and one `WireCell` per column.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 import pyarrow as pa
 
@@ -60,6 +63,8 @@ _STRINGS = frozenset({WireType.STRING, WireType.VARCHAR, WireType.VAR_STRING, Wi
 _OLD_TEMPORAL = frozenset({WireType.TIMESTAMP, WireType.TIME, WireType.DATETIME})
 _COMPRESSED = frozenset({WireType.BLOB_COMPRESSED, WireType.VARCHAR_COMPRESSED})
 _LONGTEXT_BYTES = 4
+HASH_COLUMN = re.compile(r"DB_ROW_HASH_\d+")
+"""Names that MariaDB gives columns no statement ever shows."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ class DecodableTable:
 
     Args:
         schema: The schema.
-        columns: How the cells of each column lie and become Arrow, in order.
+        columns: How the cells of each column lie and become Arrow, in order; behind those of the
+            schema the ones of columns that only the log has.
         key: Indexes of the key's columns.
     """
 
@@ -103,7 +109,8 @@ def build_table(
         _build_column(wire, known.get(wire.name), zero_dates, f"{where} ({table_map.table})")
         for wire in table_map.columns
     ]
-    columns = tuple(column for column, _ in built)
+    shown = len(built) - _count_hidden(table_map, known)
+    columns = tuple(column for column, _ in built[:shown])
     names = [c.name for c in columns]
     key = tuple(names[i] for i in table_map.key)
     comment = catalog.comment if catalog is not None else ""
@@ -112,6 +119,16 @@ def build_table(
         columns=tuple(cell for _, cell in built),
         key=table_map.key,
     )
+
+
+def _count_hidden(table_map: TableMap, known: Mapping[str, Column]) -> int:
+    """Return how many of the last columns hold hashes by which MariaDB keeps long unique keys.
+
+    Source: MariaDB sql/sql_table.cc, `add_hash_field`.
+    """
+    names = [column.name for column in reversed(table_map.columns)]
+    hidden = takewhile(lambda name: HASH_COLUMN.fullmatch(name) and name not in known, names)
+    return sum(1 for _ in hidden)
 
 
 def _build_column(

@@ -1,12 +1,12 @@
 """A large buffer that bytes of a log are read into and walked in.
 
-In: bytes, wherever they come from. Out: the stretch of them not yet walked.
+In: bytes, wherever they come from. Out: the stretch of them not yet walked; whole buffers for
+whoever still needs what lies before it.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
+from resources.mysql.binlog.array_pool import ArrayPool
 from resources.mysql.kernels.cells import Bytes
 
 
@@ -16,16 +16,18 @@ class Window:
     Args:
         number: Which buffer of the walk it is.
         capacity: Its usual size; an event larger than that makes it grow until it has passed.
+        pool: Where its buffers come from.
 
     Attributes:
-        data: The buffer; it is another array after `make_room`.
+        data: The buffer; it is another array after `make_room`, `hand_over` and `split`.
         need: How many bytes from `begin` the walk wants to see.
     """
 
-    def __init__(self, number: int, capacity: int) -> None:
+    def __init__(self, number: int, capacity: int, pool: ArrayPool) -> None:
         self.number = number
         self._capacity = capacity
-        self.data: Bytes = np.empty(capacity, np.uint8)
+        self._pool = pool
+        self.data: Bytes = pool.bytes(capacity)
         self.begin = self.end = self.need = 0
 
     @property
@@ -49,14 +51,36 @@ class Window:
 
     def make_room(self, least: int) -> None:
         """Move the bytes held to the front, into a larger or again smaller buffer if need be."""
-        begin, held, old = self.begin, self.held, self.data
-        wanted, size = held + max(self.need - held, least), self._capacity
+        size = self._size(least)
+        if size != len(self.data):
+            self._pool.give_bytes(self._move_to(self._pool.bytes(size)))
+        else:
+            self._move_to(self.data)
+
+    def hand_over(self, least: int) -> Bytes:
+        """Return the buffer, and go on with the bytes held, and room for more, in another one."""
+        return self._move_to(self._pool.bytes(self._size(least)))
+
+    def split(self, end: int) -> Bytes:
+        """Return the buffer with what is held up to `end`, and go on behind it in another one."""
+        self.begin, self.need = end, 0
+        return self.hand_over(0)
+
+    def adopt(self, data: Bytes, begin: int, end: int) -> None:
+        """Go on in another buffer, whose bytes `[begin, end)` are the ones not yet walked."""
+        self.data, self.begin, self.end, self.need = data, begin, end, 0
+
+    def _size(self, least: int) -> int:
+        wanted, size = self.held + max(self.need - self.held, least), self._capacity
         while size < wanted:
             size *= 2
-        if size != len(old):
-            self.data = np.empty(size, np.uint8)
-        self.data[:held] = old[begin : begin + held]
-        self.begin, self.end = 0, held
+        return size
+
+    def _move_to(self, data: Bytes) -> Bytes:
+        old, held = self.data, self.held
+        data[:held] = old[self.begin : self.end]
+        self.data, self.begin, self.end = data, 0, held
+        return old
 
     def view(self, most: int) -> memoryview:
         """Return the writable bytes behind the end, at most `most`."""

@@ -14,9 +14,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
-from resources.errors import CorruptEvent, PositionPurged
+from resources.errors import PositionPurged
 from resources.model.position import PreparedTransaction
-from resources.mysql.binlog.cursor import Cursor
+from resources.mysql.binlog.cursor import Cursor, Truncated
 from resources.mysql.binlog.events import Event, EventType
 from resources.mysql.binlog.payload import inner_events
 from resources.mysql.binlog.rows import ROW_EVENTS, row_event
@@ -94,7 +94,7 @@ def rows_of_prepared(events: Iterable[Event]) -> Iterator[bytes]:
         events: The log from the transaction's begin on; read up to its end.
 
     Raises:
-        CorruptEvent: They end before the transaction does.
+        Truncated: They end before the transaction does, or are damaged.
     """
     for event in events:
         if event.type == EventType.TRANSACTION_PAYLOAD:
@@ -107,4 +107,4 @@ def rows_of_prepared(events: Iterable[Event]) -> Iterator[bytes]:
             yield row_event(event, event.type, event.body)
         elif event.type in _ENDS:
             return
-    raise CorruptEvent("a prepared transaction is there without its end")
+    raise Truncated("a prepared transaction is there without its end")

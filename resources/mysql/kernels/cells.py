@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from resources.mysql.kernels.jit import kernel
+from resources.mysql.kernels.intrinsics import BLOCK, copy_block
+from resources.mysql.kernels.jit import kernel, lean_kernel
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Ints: TypeAlias = npt.NDArray[np.int64]
@@ -111,24 +112,27 @@ def gather(cells: Cells, arrow: pa.DataType) -> pa.Array:
     """
     large = pa.types.is_large_binary(arrow) or pa.types.is_large_string(arrow)
     offsets: npt.NDArray[Any] = np.empty(len(cells) + 1, np.int64 if large else np.int32)
-    content = np.empty(int(cells.size.sum()), np.uint8)
+    total = int(cells.size.sum())
+    content = np.empty(total + BLOCK, np.uint8)
     _gather(cells.data, cells.start, cells.size, offsets, content)
-    buffers = [cells.validity(), pa.py_buffer(offsets), pa.py_buffer(content)]
+    buffers = [cells.validity(), pa.py_buffer(offsets), pa.py_buffer(content[:total])]
     return pa.Array.from_buffers(arrow, len(cells), buffers)
 
 
-@kernel
+@lean_kernel
 def _gather(
     data: Bytes, start: Ints, size: Ints, offsets: npt.NDArray[Any], content: Bytes
 ) -> None:
+    """Copy cells end to end; `content` has room for a block more than they take."""
     at = 0
     offsets[0] = 0
     for row in range(len(start)):
         begin, length = start[row], size[row]
-        if length <= 32:
+        if begin + length + BLOCK <= len(data):
+            for block in range(0, length, BLOCK):
+                copy_block(content, at + block, data, begin + block)
+        else:
             for byte in range(length):
                 content[at + byte] = data[begin + byte]
-        else:
-            content[at : at + length] = data[begin : begin + length]
         at += length
         offsets[row + 1] = at

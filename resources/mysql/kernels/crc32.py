@@ -1,6 +1,10 @@
-"""CRC32 as binlog events carry it: the polynomial of zlib, sixteen bytes at a step.
+"""CRC32 as binlog events carry it: the polynomial of zlib, by carry-less multiplication.
 
-In: bytes. Out: their checksum, for kernels only; Python code takes zlib's.
+In: bytes. Out: their checksum, for kernels only; Python code takes zlib's. A processor without
+that instruction goes by tables, eight bytes at a step.
+Source: V. Gopal et al., "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ
+Instruction", Intel 2009 (folding); M. Kounavis and F. Berry, "A Systematic Approach to Building
+High Performance Software-based CRC Generators", 2005 (slicing).
 """
 
 from __future__ import annotations
@@ -9,14 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from resources.mysql.kernels.cells import Bytes
+from resources.mysql.kernels.integers import uint
+from resources.mysql.kernels.intrinsics import HAS_CARRYLESS, carryless_fold
 from resources.mysql.kernels.jit import lean_inline
 
 _POLYNOMIAL = 0xEDB88320
-_STEP = 16
+_STEP = 8
+_ALL = np.uint32(0xFFFFFFFF)
+_LOW = np.uint64(0xFF)
 
 
 def _tables() -> npt.NDArray[np.uint32]:
-    """Return what a byte adds to the checksum when 0 to 15 bytes follow it in a step."""
+    """Return what a byte adds to the checksum when 0 to 7 bytes follow it in a step."""
     tables = np.empty((_STEP, 256), np.uint32)
     crc = np.arange(256, dtype=np.uint32)
     for _ in range(8):
@@ -27,40 +35,86 @@ def _tables() -> npt.NDArray[np.uint32]:
     return tables
 
 
+def _power(bits: int) -> np.uint64:
+    """Return x to a power modulo the polynomial, as a factor of bit-reflected numbers."""
+    value = 1 << 31
+    for _ in range(bits):
+        value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
+    return np.uint64(value << 1)
+
+
 _T = _tables()
+# A sum of two words moves on by 64 or 16 bytes, multiplied by these.
+_FAR_LOW, _FAR_HIGH = _power(512 + 32), _power(512 - 32)
+_NEAR_LOW, _NEAR_HIGH = _power(128 + 32), _power(128 - 32)
 
 
 @lean_inline
 def crc32(data: Bytes, begin: int, end: int) -> int:
-    """Return the CRC32 of `data[begin:end]`.
-
-    Source: M. Kounavis and F. Berry, "A Systematic Approach to Building High Performance
-    Software-based CRC Generators", 2005 (slicing).
-    """
-    crc = np.uint32(0xFFFFFFFF)
-    at = begin
-    while at + 16 <= end:
-        d = data[at : at + 16]
-        crc = (
-            _T[15, d[0] ^ (crc & np.uint32(0xFF))]
-            ^ _T[14, d[1] ^ ((crc >> np.uint32(8)) & np.uint32(0xFF))]
-            ^ _T[13, d[2] ^ ((crc >> np.uint32(16)) & np.uint32(0xFF))]
-            ^ _T[12, d[3] ^ (crc >> np.uint32(24))]
-            ^ _T[11, d[4]]
-            ^ _T[10, d[5]]
-            ^ _T[9, d[6]]
-            ^ _T[8, d[7]]
-            ^ _T[7, d[8]]
-            ^ _T[6, d[9]]
-            ^ _T[5, d[10]]
-            ^ _T[4, d[11]]
-            ^ _T[3, d[12]]
-            ^ _T[2, d[13]]
-            ^ _T[1, d[14]]
-            ^ _T[0, d[15]]
-        )
+    """Return the CRC32 of `data[begin:end]`."""
+    crc, at = _ALL, begin
+    if HAS_CARRYLESS and end - at >= 32:
+        low, high = _word(data, at) ^ np.uint64(_ALL), _word(data, at + 8)
         at += 16
+        if end - at >= 112:
+            low, high, at = _fold_far(data, at, end, low, high)
+        while end - at >= 16:
+            low, high = carryless_fold(low, high, _NEAR_LOW, _NEAR_HIGH)
+            low ^= _word(data, at)
+            high ^= _word(data, at + 8)
+            at += 16
+        crc = _step(_step(np.uint32(0), low), high)
+    while end - at >= 8:
+        crc = _step(crc, _word(data, at))
+        at += 8
     while at < end:
         crc = _T[0, (crc ^ data[at]) & np.uint32(0xFF)] ^ (crc >> np.uint32(8))
         at += 1
-    return int(crc ^ np.uint32(0xFFFFFFFF))
+    return int(crc ^ _ALL)
+
+
+@lean_inline
+def _word(data: Bytes, at: int) -> np.uint64:
+    return np.uint64(uint(data, at, 8))
+
+
+@lean_inline
+def _step(crc: np.uint32, word: np.uint64) -> np.uint32:
+    """Take eight bytes."""
+    x = word ^ np.uint64(crc)
+    taken: np.uint32 = (
+        _T[7, x & _LOW]
+        ^ _T[6, x >> np.uint64(8) & _LOW]
+        ^ _T[5, x >> np.uint64(16) & _LOW]
+        ^ _T[4, x >> np.uint64(24) & _LOW]
+        ^ _T[3, x >> np.uint64(32) & _LOW]
+        ^ _T[2, x >> np.uint64(40) & _LOW]
+        ^ _T[1, x >> np.uint64(48) & _LOW]
+        ^ _T[0, x >> np.uint64(56)]
+    )
+    return taken
+
+
+@lean_inline
+def _fold_far(
+    data: Bytes, at: int, end: int, low: np.uint64, high: np.uint64
+) -> tuple[np.uint64, np.uint64, int]:
+    """Fold as many times 64 bytes as there are, in four sums that do not wait for each other."""
+    low1, high1 = _word(data, at), _word(data, at + 8)
+    low2, high2 = _word(data, at + 16), _word(data, at + 24)
+    low3, high3 = _word(data, at + 32), _word(data, at + 40)
+    at += 48
+    while end - at >= 64:
+        low, high = carryless_fold(low, high, _FAR_LOW, _FAR_HIGH)
+        low1, high1 = carryless_fold(low1, high1, _FAR_LOW, _FAR_HIGH)
+        low2, high2 = carryless_fold(low2, high2, _FAR_LOW, _FAR_HIGH)
+        low3, high3 = carryless_fold(low3, high3, _FAR_LOW, _FAR_HIGH)
+        low, high = low ^ _word(data, at), high ^ _word(data, at + 8)
+        low1, high1 = low1 ^ _word(data, at + 16), high1 ^ _word(data, at + 24)
+        low2, high2 = low2 ^ _word(data, at + 32), high2 ^ _word(data, at + 40)
+        low3, high3 = low3 ^ _word(data, at + 48), high3 ^ _word(data, at + 56)
+        at += 64
+    low, high = carryless_fold(low, high, _NEAR_LOW, _NEAR_HIGH)
+    low, high = carryless_fold(low ^ low1, high ^ high1, _NEAR_LOW, _NEAR_HIGH)
+    low, high = carryless_fold(low ^ low2, high ^ high2, _NEAR_LOW, _NEAR_HIGH)
+    return low ^ low3, high ^ high3, at

@@ -5,6 +5,8 @@ In: bytes at any offset. Out: int64.
 
 from __future__ import annotations
 
+import numpy as np
+
 from resources.mysql.kernels.cells import Bytes
 from resources.mysql.kernels.jit import lean_inline
 
@@ -19,6 +21,7 @@ def uint(data: Bytes, at: int, size: int) -> int:
         size: Number of bytes, 1 to 8.
     """
     value = 0
+    base = np.uint64(at)  # unsigned indexes spare the check for negative ones
     for byte in range(size):
-        value |= int(data[at + byte]) << (8 * byte)
+        value |= int(data[base + np.uint64(byte)]) << (8 * byte)
     return value

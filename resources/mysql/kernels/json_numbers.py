@@ -29,7 +29,8 @@ _LOW = np.uint64(0xFFFFFFFF)
 _0, _1, _2, _4, _10, _32, _40 = (np.uint64(n) for n in (0, 1, 2, 4, 10, 32, 40))
 _MINUS, _POINT, _ZERO, _E = ord("-"), ord("."), ord("0"), ord("e")
 _DECIMAL_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
-_MOST_DIGITS = 65
+_MOST_DIGITS = 81
+"""Those of nine groups: the server counts a begun group of a DECIMAL in JSON as a whole one."""
 
 
 @cache
@@ -202,7 +203,7 @@ def put_decimal(out: Bytes, at: int, data: Bytes, begin: int, end: int) -> int:
     """Write an opaque DECIMAL and return where the next byte goes, -1 if it is damaged.
 
     Args:
-        out: Where to, with room for 80 bytes.
+        out: Where to, with room for 96 bytes.
         at: The place.
         data: The bytes.
         begin: Where precision, scale and the packed digits begin.

@@ -8,7 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from resources.mysql.kernels.cells import Cells, Converted, Converter
+from resources.model.arrays import from_words
+from resources.mysql.kernels.cells import Cells, Converted, Converter, gather
+from resources.mysql.kernels.intrinsics import BLOCK
 from resources.mysql.kernels.numbers import fixed_array, little_endian
 
 
@@ -19,12 +21,18 @@ def enums(width: int, labels: tuple[str, ...]) -> Converter:
         width: Bytes of each cell, 1 or 2.
         labels: In index order from 1; the index 0 stands for invalid input and reads as ''.
     """
-    words = pa.array(["", *labels], pa.string())
+    words = [label.encode() for label in ("", *labels)]
+    # A copy: a read-only array would be another type to compile for.
+    text = np.frombuffer(b"".join([*words, bytes(BLOCK)]), np.uint8).copy()
+    sizes = np.array([len(word) for word in words], np.int64)
+    begins = np.cumsum(sizes) - sizes
 
     def convert(cells: Cells) -> Converted:
         index = little_endian(cells, width)
-        bad = index >= len(words)
-        array = words.take(fixed_array(pa.int64(), index, cells.null | bad))
+        bad = index >= len(sizes)
+        absent = cells.null | bad
+        index[absent] = 0
+        array = gather(Cells(text, begins[index], sizes[index], absent), pa.string())
         return Converted(array, bad if bad.any() else None, "an ENUM index beyond its labels")
 
     return convert
@@ -46,7 +54,7 @@ def sets(width: int, labels: tuple[str, ...]) -> Converter:
     def convert(cells: Cells) -> Converted:
         bits = fixed_array(pa.uint64(), little_endian(cells, width), cells.null)
         distinct = bits.dictionary_encode()
-        words = pa.array([word(n) for n in distinct.dictionary.to_pylist()], pa.string())
+        words = from_words([word(n) for n in distinct.dictionary.to_pylist()])
         array = words.take(distinct.indices)
         bad = None
         if words.null_count:

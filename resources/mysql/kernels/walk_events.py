@@ -22,7 +22,7 @@ _TIME_FLAG = 1 << 55
 
 @lean_inline
 def enter(data: Bytes, s: Ints, at: int, follow: bool) -> None:
-    """Count an event's bytes and follow the offset; see `LogReader.enter`."""
+    """Count an event's bytes and follow the offset; see `LogPlace.enter`."""
     if s[w.INSIDE]:
         return
     s[w.BYTES_READ] += uint(data, at + 9, 4)

@@ -43,6 +43,7 @@ class Shapes:
         tables: Shapes by table.
         charsets: Default character sets by database.
         lost: Tables that are there in a shape that is not known.
+        whole: Whether every table that is there is in `tables` or `lost`.
         fold_case: Whether the server ignores case in names.
     """
 
@@ -50,6 +51,7 @@ class Shapes:
     tables: Mapping[TableId, TableShape] = field(default_factory=dict)
     charsets: Mapping[str, str] = field(default_factory=dict)
     lost: frozenset[TableId] = frozenset()
+    whole: bool = True
     fold_case: bool = False
 
     def key(self, table: TableId) -> TableId:
@@ -140,7 +142,8 @@ class _Application:
     def _create(self, table: TableId, tolerant: bool, replacing: bool) -> TableChange:
         before = self._shapes.get(table) if replacing else None
         try:
-            if tolerant and self._shapes.key(table) in self._shapes.lost:
+            lost = self._shapes.key(table) in self._shapes.lost
+            if tolerant and (lost or not self._shapes.whole):
                 # MySQL logs the statement even if the table was there, perhaps in another shape.
                 raise CannotTellError("the table may have been there before")
             liked = liked_table(self._words)
@@ -247,7 +250,7 @@ class _Application:
         if self._shapes.fold_case:
             name = name.lower()
         if head == "DROP":
-            for table in sorted(self._shapes.tables):
+            for table in sorted({*self._shapes.tables, *self._shapes.lost}):
                 if table.database == name:
                     yield from self._gone(table)
             self._charsets[name] = ""

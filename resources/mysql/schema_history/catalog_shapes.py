@@ -17,17 +17,18 @@ import pymysql
 from pymysql.connections import Connection
 
 from resources.model.position import BinlogPosition
-from resources.model.table import TableId, TableSchema
+from resources.model.table import Column, TableId, TableSchema
 from resources.mysql.binlog.gtid import Flavor
 from resources.mysql.binlog.sql_tokens import ServerKind
 from resources.mysql.catalog import read_schemas, rows_by_table
 from resources.mysql.identifiers import quote_table
-from resources.mysql.schema_history.character_sets import charset_name
+from resources.mysql.schema_history.character_sets import charset_name, has_characters
 from resources.mysql.schema_history.shape import TableIndex, TableShape
 from resources.mysql.server import ServerFacts, log_end
 
 _BATCH = 50
 _LOCK_SECONDS = 3
+_BEYOND = "\U0001f600"
 _SKIPPED = frozenset({1142, 1143, 1146, 1205, 1213, 1356, 1969, 3024})
 """Errors that concern one table: not granted, gone, locked, a victim of a deadlock."""
 _STATISTICS = """
@@ -54,7 +55,8 @@ def read_shapes(
 ) -> Iterator[tuple[TableShape, BinlogPosition]]:
     """Yield the shapes of tables, each with a position up to which the log has made it so.
 
-    Tables that are gone, cannot be decoded, or stay locked for seconds are left out.
+    Tables that are gone, cannot be decoded, or stay locked for seconds are left out, as are those
+    whose labels the catalog may show wrongly: it has a question mark for what is beyond U+FFFF.
 
     Args:
         connection: Of `connection.connect`.
@@ -127,8 +129,13 @@ def _shapes(connection: Connection[Any], batch: Sequence[TableId]) -> list[Table
     return [
         _shape(connection, schema, charsets[table], indexes[table])
         for table, schema in schemas.items()
-        if table in charsets
+        if table in charsets and not any(map(_has_doubtful_labels, schema.columns))
     ]
+
+
+def _has_doubtful_labels(column: Column) -> bool:
+    beyond = column.charset and has_characters(column.charset, _BEYOND)
+    return bool(beyond) and any("?" in label for label in column.labels)
 
 
 def _shape(

@@ -5,6 +5,11 @@ In: words of a statement. Out: character sets as the catalog spells them.
 
 from __future__ import annotations
 
+import re
+from functools import cache
+
+from resources.mysql.binlog.charsets import BINARY
+from resources.mysql.kernels.charset_tables import code_points, has_table
 from resources.mysql.schema_history.words import CannotTellError, Words
 
 _WIDE_CHARACTERS = {
@@ -17,6 +22,34 @@ CHARSETS = frozenset(_WIDE_CHARACTERS) | {
     "cp866", "dec8", "geostd8", "greek", "hebrew", "hp8", "keybcs2", "koi8r", "koi8u", "latin1",
     "latin2", "latin5", "latin7", "macce", "macroman", "swe7", "tis620",
 }  # fmt: skip
+
+
+_UNICODE = frozenset({"utf8mb4", "gb18030", "utf16", "utf16le", "utf32", BINARY})
+_BASIC_PLANE = frozenset({"utf8mb3", "ucs2"})
+_EVERYWHERE = re.compile("[0-9A-Za-z ,._-]*")
+
+
+def has_characters(charset: str, text: str) -> bool:
+    """Return whether a character set has all characters of a text.
+
+    For those it lacks a server keeps question marks.
+
+    Args:
+        charset: As the catalog spells it.
+        text: Any text.
+    """
+    if charset in _UNICODE or _EVERYWHERE.fullmatch(text):
+        return True
+    if charset == "ascii":
+        return text.isascii()
+    if charset in _BASIC_PLANE:
+        return max(text) <= "\uffff"
+    return has_table(charset) and _characters(charset).issuperset(map(ord, text))
+
+
+@cache
+def _characters(charset: str) -> frozenset[int]:
+    return frozenset(code_points(charset).tolist())
 
 
 def character_bytes(charset: str) -> int:

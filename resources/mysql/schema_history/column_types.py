@@ -17,6 +17,7 @@ from resources.mysql.schema_history.character_sets import (
     accept_charset,
     character_bytes,
     charset_name,
+    has_characters,
 )
 from resources.mysql.schema_history.words import CannotTellError, Words
 
@@ -168,7 +169,8 @@ def resolve_type(kind: TypeWords, charset: str, server: ServerKind) -> tuple[str
         server: Whose catalog.
 
     Raises:
-        CannotTellError: The server would have made another type of it, by its SQL mode.
+        CannotTellError: The server would have made another type of it, by its SQL mode, or
+            other labels.
     """
     name = kind.name
     if name == "json" and server.flavor == "mariadb":
@@ -182,6 +184,8 @@ def resolve_type(kind: TypeWords, charset: str, server: ServerKind) -> tuple[str
         family = TEXTS if name == "text" else BLOBS
         name = _sized(family, kind.numbers[0] * character_bytes(charset), server)
     if name in ("enum", "set"):
+        if not all(has_characters(charset, label) for label in kind.labels):
+            raise CannotTellError(f"labels with characters that {charset} lacks")
         # MySQL hides the character set of labels that are bytes.
         hidden = charset == BINARY and server.flavor == "mysql"
         return f"{name}({_printed(kind.labels)})", "" if hidden else charset

@@ -139,7 +139,9 @@ def _attribute(words: Words, column: ColumnDefinition) -> ColumnDefinition:
 
 def _indexed(column: ColumnDefinition, kind: IndexKind) -> ColumnDefinition:
     # The server adds a primary key before a unique one, whatever comes first in the text.
-    return replace(column, indexes=tuple(sorted({*column.indexes, kind})))
+    indexes = tuple(sorted({*column.indexes, kind}))
+    nullable = False if kind == "primary" else column.nullable
+    return replace(column, indexes=indexes, nullable=nullable)
 
 
 def _generation(words: Words) -> str:

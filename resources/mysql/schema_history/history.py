@@ -4,9 +4,10 @@ In: what was kept at the place the log is read on from, statements, table maps w
 table maps with names, what to keep, and why rows of a table cannot be decoded where they cannot.
 
 A shape comes from the catalog once and from statements after that. The catalog's shape is sure
-from the position it was read at; statements before that position are in it already. Where a log
-begins, tables are taken to have had that shape before it too, unless table maps or a statement
-say otherwise. A table whose shape was lost later has to be read again for what lies between.
+from the position it was read at; statements before that position are in it already. Where reading
+begins, a table that is new to the pipeline or whose shape was lost is taken to have had the
+catalog's before it too, unless table maps or a statement say otherwise; one that was captured all
+along and is not known was not there. A shape lost later asks for the table to be read again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from resources.mysql.schema_history.apply import Effects, Shapes, apply_statemen
 from resources.mysql.schema_history.changes import TableChange
 from resources.mysql.schema_history.copies import is_swap, keeps_rows, with_lineage
 from resources.mysql.schema_history.memory import Memory, recall
-from resources.mysql.schema_history.shape import TableShape
+from resources.mysql.schema_history.shape import TableShape, count_hashes
 from resources.mysql.schema_history.wire_names import (
     ShapesDifferError,
     name_columns,
@@ -40,6 +41,8 @@ _CHANGING = re.compile(
     r"(?:\s|/\*(?!M?!).*?\*/|(?:--|\#)[^\n]*\n)*(?:/\*M?!\d*\s*)?(?:CREATE|ALTER|DROP|RENAME)\b",
     re.IGNORECASE | re.DOTALL,
 )
+ASSUMED = "rows before this statement were read with the shape the table has after it"
+"""What a notice says of a table whose shape was taken to be older than it is."""
 _REMEDY = "; binlog_row_metadata = FULL would make the log name its columns itself"
 
 
@@ -53,8 +56,10 @@ class SchemaHistory:
     Args:
         server: Whose log it is.
         wanted: Which tables' changes are captured.
+        scope: Words for which tables these are, to see whether they were others before.
         kept: Records kept at the place where reading begins.
-        read: Reads shapes of tables from the catalog, each with the position it holds at.
+        read: Reads shapes of tables from the catalog, each with the position it holds at; None
+            if there is no catalog, and a shape comes from the statement that makes a table.
         fold_case: Whether the server ignores case in names.
     """
 
@@ -62,14 +67,16 @@ class SchemaHistory:
         self,
         server: ServerKind,
         wanted: Callable[[TableId], bool],
+        scope: str,
         kept: Mapping[TableId, str],
-        read: Callable[[Sequence[TableId]], CatalogShapes],
+        read: Callable[[Sequence[TableId]], CatalogShapes] | None,
         fold_case: bool = False,
     ) -> None:
         self._wanted = wanted
+        self._scope = scope
         self._read = read
-        self._begins = not kept
-        self._now = recall(kept, Shapes(server, fold_case=fold_case))
+        blank = Shapes(server, whole=read is not None, fold_case=fold_case)
+        self._now = recall(kept, blank)
         self._before: tuple[BinlogPosition, Memory] | None = None
         self._refused: dict[TableId, str] = {}
         self._adopted: set[TableId] = set()
@@ -84,12 +91,16 @@ class SchemaHistory:
     ) -> None:
         """Learn from the catalog what was not kept, before the log is read on.
 
+        What was kept of a table that is no longer captured is dropped: from here on nobody follows
+        what becomes of it.
+
         Args:
             start: Where reading begins, on the server that is read.
             tables: The captured tables that the server has now.
             charsets: Reads the databases' default character sets.
         """
         self._identity = start.identity
+        self._drop_unwanted()
         for table, since in self._now.since.items():
             if since.identity != start.identity and not _covers(start, since):
                 self._now = self._now.with_shape(table, None)
@@ -100,8 +111,21 @@ class SchemaHistory:
                 self._now = self._now.with_charset(
                     self._key(TableId(database, "")).database, charset
                 )
-        unknown = [t for t in tables if self._now.shapes.get(t) is None]
-        self._adopt(unknown, assumed=self._begins)
+        if self._read is None:
+            return
+        shapes, others = self._now.shapes, self._now.scope != self._scope
+        unknown = [t for t in tables if shapes.get(t) is None]
+        self._adopt([t for t in unknown if others or self._key(t) in shapes.lost], assumed=True)
+        if others:
+            self._now = self._now.with_scope(self._scope)
+
+    def _drop_unwanted(self) -> None:
+        shapes = self._now.shapes
+        captured = {t.database for t in [*shapes.tables, *shapes.lost] if self._wanted(t)}
+        for table in [*shapes.tables, *shapes.lost]:
+            copy = is_working_copy(table.table) and table.database in captured
+            if not (copy or self._wanted(table)):
+                self._now = self._now.without(table)
 
     def name_map(self, table_map: TableMap, where: str) -> tuple[TableMap, TableSchema]:
         """Return a table map with names, and the schema they are of.
@@ -120,7 +144,8 @@ class SchemaHistory:
             self._adopt([table_map.table])
         shape = self._now.shapes.tables.get(key)
         if shape is None:
-            self._refused[key] = f"the catalog shows no shape of {table_map.table}{_REMEDY}"
+            nowhere = "the catalog shows no shape of" if self._read else "no CREATE TABLE came of"
+            self._refused[key] = f"{nowhere} {table_map.table}{_REMEDY}"
             raise UndecodableTableError(self._refused[key])
         since = self._now.since.get(key)
         if since is not None and _past(here, since):
@@ -128,8 +153,9 @@ class SchemaHistory:
         if since is not None and key not in self._now.assumed:
             raise UndecodableTableError(f"its shape is known from {since} on only{_REMEDY}")
         schema = shape.named(table_map.table).schema
+        hidden = count_hashes(shape, self._now.shapes.server)
         try:
-            return name_columns(table_map, schema), schema
+            return name_columns(table_map, schema, hidden), schema
         except ShapesDifferError as error:
             self._contradicted(key, f"{error}{_REMEDY}", since)
             raise UndecodableTableError(f"{error}{_REMEDY}") from None
@@ -150,8 +176,11 @@ class SchemaHistory:
         if since is not None and not _past(self._position(where), since):
             return
         shape = self._now.shapes.tables.get(key)
+        if shape is None:
+            return
+        hidden = count_hashes(shape, self._now.shapes.server)
         names = tuple(column.name for column in table_map.columns)
-        if shape is not None and shape.schema.names != names:
+        if shape.schema.names != names[: len(names) - hidden]:
             self._now = self._now.with_shape(key, None)
 
     def follow(self, query: Query, where: str, effects: Sequence[TableEffect]) -> list[TableEffect]:
@@ -170,7 +199,7 @@ class SchemaHistory:
         self._before = here, self._now
         self._changed = set()
         rewritten = self._rewritten(query, effects)
-        before = self._now.shapes
+        before = self._now.shapes_at(lambda since: _past(here, since))
         done = Effects()
         if _CHANGING.match(query.sql):
             done = apply_statement(query, before, self._followed)
@@ -216,12 +245,10 @@ class SchemaHistory:
 
     def _already_known(self, change: TableChange, key: TableId) -> TableEffect | None:
         """Take a statement before the place the catalog was read at: its effect is known."""
-        if change.before is None and change.after is not None:
-            self._now = self._now.with_shape(key, change.after.named(key))  # exact from here on
-            return None
-        if key in self._now.assumed and (change.unknown or change.changes):
-            detail = "rows before this statement were read with the shape the table has after it"
-            return TableEffect(change.table, "alter", True, detail)
+        if change.after is not None:  # made anew, or of another table: exact from here on
+            self._now = self._now.with_shape(key, change.after.named(key))
+        elif key in self._now.assumed and change.unknown and change.was is not None:
+            return TableEffect(change.table, "alter", True, ASSUMED)
         return None
 
     def _rewritten(self, query: Query, effects: Sequence[TableEffect]) -> set[TableId]:
@@ -263,7 +290,7 @@ class SchemaHistory:
 
     def _adopt(self, tables: Sequence[TableId], assumed: bool = False) -> None:
         """Take shapes from the catalog; tables it does not show stay without."""
-        for shape, position in self._read(tables) if tables else ():
+        for shape, position in self._read(tables) if self._read and tables else ():
             key = self._key(shape.table)
             self._now = self._now.with_shape(key, shape.named(key), position, assumed)
             self._adopted.add(key)

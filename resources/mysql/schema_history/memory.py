@@ -6,7 +6,7 @@ In: records of an earlier run. Out: immutable states; records of what changed si
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,8 @@ from resources.model.table import TableId
 from resources.mysql.schema_history.apply import Shapes
 from resources.mysql.schema_history.shape import TableShape, shape_from_json
 from resources.mysql.working_copies import is_working_copy
+
+_SCOPE = TableId("", "")
 
 
 class StoredShapes(Mapping[TableId, TableShape]):
@@ -69,12 +71,14 @@ class Memory:
         shapes: The shapes.
         since: For shapes from the catalog, the position from which on they are sure to hold.
         assumed: Those of them that are taken to hold before it, too.
+        scope: Words for which tables were captured up to there, empty where reading begins.
         unsaid: Tables, and databases as tables without a name, whose records are due.
     """
 
     shapes: Shapes
     since: Mapping[TableId, BinlogPosition] = field(default_factory=dict)
     assumed: frozenset[TableId] = frozenset()
+    scope: str = ""
     unsaid: frozenset[TableId] = frozenset()
 
     @property
@@ -82,6 +86,18 @@ class Memory:
         """The shapes of tables."""
         tables = self.shapes.tables
         return tables if isinstance(tables, StoredShapes) else StoredShapes(tables)
+
+    def shapes_at(self, past: Callable[[BinlogPosition], bool]) -> Shapes:
+        """Return the shapes that hold at a place; others count as lost there.
+
+        Args:
+            past: Tells whether the place lies behind a position.
+        """
+        later = {table for table, since in self.since.items() if not past(since)}
+        if not later:
+            return self.shapes
+        held = {t: shape for t, shape in self.stored.items() if t not in later}
+        return replace(self.shapes, tables=held, lost=self.shapes.lost | later)
 
     def with_shape(
         self,
@@ -125,6 +141,10 @@ class Memory:
             unsaid=self.unsaid | {TableId(database, "")},
         )
 
+    def with_scope(self, scope: str) -> Memory:
+        """Return a memory of other captured tables."""
+        return replace(self, scope=scope, unsaid=self.unsaid | {_SCOPE})
+
     def sure(self, table: TableId) -> Memory:
         """Return a memory in which a shape from the catalog is past its position."""
         since = {t: position for t, position in self.since.items() if t != table}
@@ -135,6 +155,8 @@ class Memory:
         return [ShapeRecord(table, self._text(table)) for table in sorted(self.unsaid)]
 
     def _text(self, table: TableId) -> str:
+        if table == _SCOPE:
+            return json.dumps({"scope": self.scope})
         if not table.table:
             charset = self.shapes.charsets.get(table.database, "")
             return json.dumps({"charset": charset}) if charset else ""
@@ -160,9 +182,12 @@ def recall(records: Mapping[TableId, str], blank: Shapes) -> Memory:
     tables: dict[TableId, TableShape | dict[str, Any]] = {}
     charsets: dict[str, str] = {}
     since: dict[TableId, BinlogPosition] = {}
-    lost, assumed = set(), set()
+    lost, assumed, scope = set(), set(), ""
     for table, text in records.items():
         value = json.loads(text)
+        if table == _SCOPE:
+            scope = value["scope"]
+            continue
         if not table.table:
             charsets[table.database] = value["charset"]
             continue
@@ -177,4 +202,4 @@ def recall(records: Mapping[TableId, str], blank: Shapes) -> Memory:
         if value["assumed"]:
             assumed.add(table)
     shapes = replace(blank, tables=StoredShapes(tables), charsets=charsets, lost=frozenset(lost))
-    return Memory(shapes, since, frozenset(assumed))
+    return Memory(shapes, since, frozenset(assumed), scope)

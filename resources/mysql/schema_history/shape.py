@@ -128,13 +128,28 @@ def server_order(
             known |= {n: replace(known[n], nullable=False) for n, _ in index.parts if n is not None}
         parts = [(known[name], prefix) for name, prefix in index.parts if name is not None]
         nulls = len(parts) < len(index.parts) or any(c.nullable for c, _ in parts)
-        # MariaDB keeps a long one by a hash, behind all others.
-        hashed = server.flavor == "mariadb" and sum(map(_index_bytes, parts)) > _LONGEST_INDEX
+        hashed = _is_hashed(parts, server)  # those come behind all others
         computed = server.flavor == "mysql" and any(c.generated for c, _ in parts)
         prefixed = any(prefix is not None for _, prefix in parts)
         rank = (not index.unique, hashed, nulls, index.name != PRIMARY, computed, prefixed)
         ranked.append((rank, index))
     return tuple(index for _, index in sorted(ranked, key=lambda pair: pair[0]))
+
+
+def _is_hashed(parts: Iterable[tuple[Column, int | None]], server: ServerKind) -> bool:
+    """Return whether MariaDB keeps a unique index of these columns by a hash."""
+    return server.flavor == "mariadb" and sum(map(_index_bytes, parts)) > _LONGEST_INDEX
+
+
+def count_hashes(shape: TableShape, server: ServerKind) -> int:
+    """Return how many columns of hashes the log has behind those of a table."""
+    known = {c.name: c for c in shape.schema.columns}
+    unique = [
+        [(known[name], prefix) for name, prefix in index.parts if name is not None]
+        for index in shape.indexes
+        if index.unique
+    ]
+    return sum(_is_hashed(parts, server) for parts in unique)
 
 
 def _index_bytes(part: tuple[Column, int | None]) -> int:

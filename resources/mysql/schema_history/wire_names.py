@@ -56,7 +56,7 @@ class ShapesDifferError(Exception):
     """A table map and a schema are not of the same table; the text shows both."""
 
 
-def name_columns(table_map: TableMap, schema: TableSchema) -> TableMap:
+def name_columns(table_map: TableMap, schema: TableSchema, hidden: int = 0) -> TableMap:
     """Return a table map with a schema's names, signs, character sets, labels and key.
 
     Count, types, lengths, NULLs and, where the map has them, signs and character sets are
@@ -65,18 +65,22 @@ def name_columns(table_map: TableMap, schema: TableSchema) -> TableMap:
     Args:
         table_map: Without names.
         schema: What its table should look like.
+        hidden: Columns of hashes the server has behind those of the schema.
 
     Raises:
         ShapesDifferError: They cannot belong together.
     """
-    if len(table_map.columns) != len(schema.columns):
+    shown = table_map.columns[: len(table_map.columns) - hidden]
+    hashes = table_map.columns[len(shown) :]
+    if len(shown) != len(schema.columns) or any(c.type != WireType.LONGLONG for c in hashes):
         raise _differ(table_map, schema, "another number of columns")
     columns = []
-    for wire, column in zip(table_map.columns, schema.columns, strict=True):
+    for wire, column in zip(shown, schema.columns, strict=True):
         fault = _fault(wire, column, table_map)
         if fault:
             raise _differ(table_map, schema, f"column {column.name} {fault}")
         columns.append(_named(wire, column))
+    columns += [replace(wire, name=f"DB_ROW_HASH_{n}") for n, wire in enumerate(hashes, 1)]
     names = schema.names
     key = tuple(names.index(name) for name in schema.key)
     return replace(table_map, columns=tuple(columns), key=key, named=True)

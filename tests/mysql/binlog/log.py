@@ -12,6 +12,7 @@ import pyarrow as pa
 from resources.model.change import LogSlice, RowKind
 from resources.model.position import BinlogPosition, ServerIdentity
 from resources.model.table import TableId
+from resources.mysql.binlog.gatherer import Gatherer, Piece
 from resources.mysql.binlog.options import StreamOptions
 from resources.mysql.binlog.stream import stream_binlog
 from tests.servers.family import FamilyServer
@@ -90,6 +91,14 @@ class Log:
     def read(self, start: BinlogPosition, **options: Any) -> list[LogSlice]:
         """Everything from `start` to the end of the log as it is now."""
         return list(self.stream(start, self.position(), **options))
+
+
+def gathered(pieces: Iterable[Piece]) -> Iterator[LogSlice]:
+    """The slices of what a decoder gives, made at once and in this thread."""
+    gatherer = Gatherer()
+    for piece in pieces:
+        if (whole := gatherer.take(piece)) is not None:
+            yield whole
 
 
 def rows_of(slices: Iterable[LogSlice], table: str) -> list[dict[str, Any]]:

@@ -122,7 +122,7 @@ class SyntheticLog:
         parts.append((EventType.XID, bytes(8)))
         self._append(*_gtid_event(self.flavor, gtid, us), seconds, gtid.server_id)
         if transaction.compressed:
-            inner = b"".join(_event(kind, body, 0, seconds, False) for kind, body in parts)
+            inner = b"".join(log_event(kind, body, 0, seconds, False) for kind, body in parts)
             parts = [(EventType.TRANSACTION_PAYLOAD, _payload(inner))]
         for kind, body in parts:
             self._append(kind, body, seconds)
@@ -134,7 +134,7 @@ class SyntheticLog:
         size = 19 + len(body) + 4 * self.checksums
         self.at += size
         self.events.append(
-            _event(kind, body, self.at & 0xFFFFFFFF, seconds, self.checksums, server_id)
+            log_event(kind, body, self.at & 0xFFFFFFFF, seconds, self.checksums, server_id)
         )
 
     def after(self, offset: int) -> list[bytes]:
@@ -175,7 +175,7 @@ def table_map(number: int, table: int) -> bytes:
     )
 
 
-def _event(
+def log_event(
     kind: int, body: bytes, log_pos: int, seconds: int, checksum: bool, server_id: int = _SERVER_ID
 ) -> bytes:
     size = 19 + len(body) + 4 * checksum

@@ -48,22 +48,6 @@ def test_rows_without_column_names(log: Log) -> None:
         log.run("SET GLOBAL binlog_row_metadata = FULL")
 
 
-def test_partial_json(mysql_log: Log) -> None:
-    mysql_log.run(TABLE, """INSERT INTO t VALUES (1, 'v', '{"a": "secret", "b": "long enough"}')""")
-    refused(
-        mysql_log,
-        "SET SESSION binlog_row_value_options = PARTIAL_JSON",
-        "UPDATE t SET j = JSON_SET(j, '$.a', 'x')",
-        remedy="binlog_row_value_options = ''",
-    )
-
-
-def test_prepared_xa_transactions(log: Log) -> None:
-    log.run(TABLE)
-    xa = ["XA START 'x'", "INSERT INTO t VALUES (1, 'secret', NULL)", "XA END 'x'"]
-    refused(log, *xa, "XA PREPARE 'x'", "XA COMMIT 'x'", remedy="without XA")
-
-
 def test_xa_committed_in_one_phase(mysql_log: Log) -> None:
     mysql_log.run(TABLE)
     start = mysql_log.position()

@@ -16,12 +16,13 @@ from resources.model.table import TableId
 from resources.mysql.binlog.decoder import LogDecoder
 from resources.mysql.binlog.dump import DumpConnection
 from resources.mysql.binlog.events import HEADER_SIZE, EventFraming, EventType
+from resources.mysql.binlog.gatherer import Piece
 from resources.mysql.binlog.json_value import BadJson, json_text
 from resources.mysql.binlog.log_reader import LogReader
 from resources.mysql.binlog.options import StreamOptions
 from resources.mysql.binlog.packets import ConnectionLost
 from resources.mysql.binlog.slices import SliceBuilder
-from tests.mysql.binlog.log import Log
+from tests.mysql.binlog.log import Log, gathered
 
 START = BinlogPosition("binlog.000001", 4, "", ServerIdentity("mysql", "x"))
 STATEMENTS = [
@@ -62,13 +63,13 @@ def decode(events: list[bytes], flavor: Any, checksums: bool) -> int:
     """Decode events as they come off a dump connection; the number of rows that came out."""
     decoder = LogDecoder(START, flavor, None, lambda t: True, lambda: False, StreamOptions())
     decoder.begin_packets(checksums, False, lambda payload: ConnectionLost("no event"))
-    rows = 0
+    pieces: list[Piece] = []
     for number, event in enumerate(events, 1):
         packet = (len(event) + 1).to_bytes(3, "little") + bytes([number & 0xFF, 0]) + event
         decoder.room()[: len(packet)] = packet
         decoder.received(len(packet))
-        rows += sum(piece.rows for piece in decoder.slices())
-    return rows + decoder.last().rows
+        pieces += decoder.pieces()
+    return sum(whole.rows for whole in gathered([*pieces, *decoder.last()]))
 
 
 def without_checksum(data: bytes) -> bytes:

@@ -19,7 +19,8 @@ def test_a_large_transaction_comes_in_bounded_slices(log: Log) -> None:
     log.run("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(30), d DECIMAL(12,2))")
     start = log.position()
     log.run(f"SET {limit} = 1000000", "INSERT INTO t " + NUMBERS.format(count=count))
-    slices = log.read(start, transaction_rows=50_000)
+    # A slow moment before the first row ends a slice that has none.
+    slices = [s for s in log.read(start, transaction_rows=50_000) if s.rows]
     complete = [s.complete for s in slices]
     assert complete == sorted(complete) and complete.count(False) == 3
     assert all(s.rows < 55_000 for s in slices) and sum(s.rows for s in slices) == count

@@ -121,6 +121,12 @@ def test_the_commit_of_one_prepared_before_the_start_has_the_tables_read_again(l
     assert kinds_of(slices, "u") == [(INSERT, 1)]
 
 
+def purge(log: Log, file: str) -> None:
+    """Purge what lies before a file; a dump that has just ended holds its own for a moment."""
+    while log.run("SHOW BINARY LOGS")[0][0] != file:
+        log.run(f"PURGE BINARY LOGS TO '{file}'")
+
+
 def test_one_whose_log_was_purged_has_its_tables_read_again(log: Log) -> None:
     log.run(TABLE, "CREATE TABLE u (id INT PRIMARY KEY)")
     log.run("FLUSH BINARY LOGS")
@@ -132,7 +138,7 @@ def test_one_whose_log_was_purged_has_its_tables_read_again(log: Log) -> None:
     log.run("FLUSH BINARY LOGS", "INSERT INTO u VALUES (1)")
     later = log.read(middle)[-1].end
     assert isinstance(later, BinlogPosition)
-    log.run(f"PURGE BINARY LOGS TO '{later.file}'")
+    purge(log, later.file)
     purged.finish("COMMIT")
     log.run("INSERT INTO u VALUES (2)")
     slices = log.read(stored(later))

@@ -130,7 +130,8 @@ def fixed_cases(charsets: Sequence[Charset]) -> list[ColumnCase]:
 
 def _of_each(charset: Charset) -> list[ColumnCase]:
     usable = [c for c in charset.characters if c not in ", "]
-    words = [usable[-1], usable[len(usable) // 2] + "x", "it's", "b\\c", usable[-1] * 3]
+    words = [usable[-1], usable[len(usable) // 2] + "x", "it's", usable[-1] * 3]
+    words += ["b\\c"] * ("\\" in usable)
     return [
         text("VARCHAR", 20, charset),
         text("TEXT", None, charset),

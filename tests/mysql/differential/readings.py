@@ -164,6 +164,17 @@ def _key_of(row: RejectedRow) -> int:
         return int(reader.read_all().column("id")[0].as_py())
 
 
+@contextmanager
+def nameless(log: Log) -> Iterator[None]:
+    """The server's log does not name columns inside, as servers are set by default."""
+    default = "MINIMAL" if log.flavor == "mysql" else "NO_LOG"
+    log.run(f"SET GLOBAL binlog_row_metadata = {default}", database=False)
+    try:
+        yield
+    finally:
+        log.run("SET GLOBAL binlog_row_metadata = FULL", database=False)
+
+
 def by_log(slices: Sequence[LogSlice]) -> tuple[list[TableSchema], list[Image]]:
     """The schemas and the change rows of a stream, in log order."""
     schemas: list[TableSchema] = []

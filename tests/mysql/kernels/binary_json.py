@@ -117,7 +117,7 @@ def _decimal(negative: bool, whole: int, fraction: int, groups: list[int]) -> Sc
 decimals = st.builds(
     _decimal,
     st.booleans(),
-    st.integers(1, 35),
+    st.integers(1, 45),
     st.integers(0, 30),
     st.lists(st.integers(0, 999999999) | st.just(0), min_size=10, max_size=10),
 )

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.mysql.kernels import addresses
-from tests.mysql.kernels.wire import bad_rows, cells, columns, good, untimed
+from tests.mysql.kernels.wire import bad_rows, cells, columns, good
 
 
-@untimed
 @given(columns(st.binary(max_size=16)))
 def test_uuids_without_their_trailing_zeros(column: list[bytes | None]) -> None:
     array = good(addresses.uuids(cells(column, 1)), pa.string())
@@ -22,7 +21,6 @@ def test_uuids_without_their_trailing_zeros(column: list[bytes | None]) -> None:
     assert array.to_pylist() == want
 
 
-@untimed
 @given(columns(st.binary(max_size=4)))
 def test_inet4_in_dotted_form(column: list[bytes | None]) -> None:
     array = good(addresses.inet4s(cells(column, 1)), pa.string())
@@ -53,7 +51,6 @@ def inet6(raw: bytes) -> str:
     return f"{':'.join(words[:-begin])}::{':'.join(words[size - begin :])}"
 
 
-@untimed
 @given(columns(st.binary(max_size=16) | few_groups))
 def test_inet6_as_the_server_prints_it(column: list[bytes | None]) -> None:
     array = good(addresses.inet6s(cells(column, 1)), pa.string())

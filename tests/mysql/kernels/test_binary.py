@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from resources.mysql.kernels import binary
 from resources.mysql.types import GEOMETRY
-from tests.mysql.kernels.wire import bad_rows, cells, columns, good, untimed
+from tests.mysql.kernels.wire import bad_rows, cells, columns, good
 
 VECTOR = pa.list_(pa.float32())
 sizes = st.integers(1, 4)
 
 
-@untimed
 @given(columns(st.binary(max_size=100)), sizes)
 @pytest.mark.parametrize("arrow", [pa.binary(), pa.large_binary()], ids=str)
 def test_bytes_arrive_whole(arrow: pa.DataType, column: list[bytes | None], prefix: int) -> None:
@@ -25,7 +24,6 @@ def test_bytes_arrive_whole(arrow: pa.DataType, column: list[bytes | None], pref
     assert array.equals(pa.array(column, arrow))
 
 
-@untimed
 @given(columns(st.binary(max_size=12)), st.integers(0, 12))
 def test_fixed_binary_gets_its_trailing_zeros_back(column: list[bytes | None], width: int) -> None:
     array = good(binary.padded(width)(cells(column, 1)), pa.binary())
@@ -33,7 +31,6 @@ def test_fixed_binary_gets_its_trailing_zeros_back(column: list[bytes | None], w
     assert array.equals(pa.array(want, pa.binary()))
 
 
-@untimed
 @given(columns(st.binary(max_size=40)), sizes)
 def test_geometries_are_srid_and_wkb(column: list[bytes | None], prefix: int) -> None:
     converted = binary.geometries(cells(column, prefix))
@@ -50,7 +47,6 @@ def test_geometries_are_srid_and_wkb(column: list[bytes | None], prefix: int) ->
 floats = st.lists(st.floats(width=32, allow_nan=False), max_size=10)
 
 
-@untimed
 @given(columns(floats.map(lambda v: struct.pack(f"<{len(v)}f", *v)) | st.binary(max_size=9)))
 def test_vectors_are_lists_of_floats(column: list[bytes | None]) -> None:
     converted = binary.vectors(cells(column, 4))

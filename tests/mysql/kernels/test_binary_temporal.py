@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.mysql.kernels.binary_temporal import binary_dates, binary_datetimes, binary_times
-from tests.mysql.kernels.wire import bad_rows, cells, columns, good, untimed
+from tests.mysql.kernels.wire import bad_rows, cells, columns, good
 
 ZONES = [pa.timestamp("us"), pa.timestamp("us", tz="UTC")]
 LONGEST = timedelta(hours=838, minutes=59, seconds=59)
@@ -40,7 +40,6 @@ def sent_time(value: timedelta) -> bytes:
     return head + (struct.pack("<I", size.microseconds) if size.microseconds else b"")
 
 
-@untimed
 @given(values=st.lists(st.none() | st.dates(), max_size=30))
 def test_dates_are_read_exactly(values: list[date | None]) -> None:
     column = cells([v and sent_date(v) for v in values], 1)
@@ -48,7 +47,6 @@ def test_dates_are_read_exactly(values: list[date | None]) -> None:
 
 
 @pytest.mark.parametrize("arrow", ZONES, ids=str)
-@untimed
 @given(values=st.lists(st.none() | st.datetimes(), max_size=30))
 def test_datetimes_are_read_exactly(arrow: pa.DataType, values: list[datetime | None]) -> None:
     column = cells([v and sent_datetime(v) for v in values], 1)
@@ -57,7 +55,6 @@ def test_datetimes_are_read_exactly(arrow: pa.DataType, values: list[datetime | 
     assert got == [v and v.replace(tzinfo=zone) for v in values]
 
 
-@untimed
 @given(values=st.lists(st.none() | st.timedeltas(-LONGEST, LONGEST), max_size=30))
 def test_times_are_read_exactly(values: list[timedelta | None]) -> None:
     column = cells([None if v is None else sent_time(v) for v in values], 1)
@@ -65,7 +62,6 @@ def test_times_are_read_exactly(values: list[timedelta | None]) -> None:
     assert got == [None if v is None else v // timedelta(microseconds=1) for v in values]
 
 
-@untimed
 @given(year=st.integers(0, 0xFFFF), month=st.integers(0, 255), day=st.integers(0, 255))
 def test_a_date_of_no_calendar_is_null_or_bad(year: int, month: int, day: int) -> None:
     cell = struct.pack("<HBB", year, month, day)
@@ -83,7 +79,6 @@ def test_a_date_of_no_calendar_is_null_or_bad(year: int, month: int, day: int) -
     assert moments.cast(pa.date32()).to_pylist() == [want, None]
 
 
-@untimed
 @given(clock=fields, micros=st.integers(0, 2**32 - 1), days=st.integers(0, 2**32 - 1))
 def test_a_time_of_no_clock_is_bad(clock: tuple[int, int, int], micros: int, days: int) -> None:
     hour, minute, second = clock
@@ -95,7 +90,6 @@ def test_a_time_of_no_clock_is_bad(clock: tuple[int, int, int], micros: int, day
     assert bad_rows(binary_times(cells([span], 1))) == ([] if fits else [0])
 
 
-@untimed
 @given(columns(st.sampled_from([0, 4, 7, 11]).flatmap(lambda n: st.binary(min_size=n, max_size=n))))
 def test_any_bytes_of_a_length_that_passes_the_walk_are_a_value_or_bad(
     values: list[bytes | None],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from resources.mysql.kernels.decimal_text import text_decimals
 from resources.mysql.types import decimal_type
-from tests.mysql.kernels.wire import bad_rows, cells, good, untimed
+from tests.mysql.kernels.wire import bad_rows, cells, good
 
 EXACT = Context(prec=80)
 types = st.integers(1, 65).flatmap(
@@ -32,7 +32,6 @@ def columns_of_numbers(draw: st.DrawFn) -> tuple[pa.DataType, list[Decimal | Non
     return arrow, scaled
 
 
-@untimed
 @given(column=columns_of_numbers())
 def test_numbers_are_read_exactly(column: tuple[pa.DataType, list[Decimal | None]]) -> None:
     arrow, values = column
@@ -40,7 +39,6 @@ def test_numbers_are_read_exactly(column: tuple[pa.DataType, list[Decimal | None
     assert good(text_decimals(arrow)(cells(texts, 1)), arrow).to_pylist() == values
 
 
-@untimed
 @given(column=columns_of_numbers(), zeros=st.integers(0, 70), cut=st.integers(0, 30))
 def test_zeros_in_front_and_missing_ones_behind_change_nothing(
     column: tuple[pa.DataType, list[Decimal | None]], zeros: int, cut: int
@@ -67,7 +65,6 @@ def test_what_is_no_number_is_bad(text: str) -> None:
     assert converted.array.to_pylist() == [Decimal("1.00"), None, Decimal("-2.50")]
 
 
-@untimed
 @given(arrow=types, digits=st.integers(1, 80), fraction=st.integers(0, 40))
 def test_more_digits_than_the_type_has_are_bad(
     arrow: pa.DataType, digits: int, fraction: int

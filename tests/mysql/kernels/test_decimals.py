@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from resources.mysql.binlog.decimal_value import decimal_bytes
 from resources.mysql.kernels.decimals import decimals
 from resources.mysql.types import decimal_type
-from tests.mysql.kernels.wire import bad_rows, cells, good, untimed
+from tests.mysql.kernels.wire import bad_rows, cells, good
 
 BYTES = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4]
 """By the number of digits."""
@@ -41,7 +41,6 @@ def unscaled(array: pa.Array, scale: int) -> list[int | None]:
         return [None if v is None else int(v.scaleb(scale)) for v in array.to_pylist()]
 
 
-@untimed
 @given(st.data(), forms)
 def test_decimals_of_every_precision_and_scale(data: st.DataObject, form: tuple[int, int]) -> None:
     precision, scale = form
@@ -70,7 +69,6 @@ def test_a_negative_zero_is_zero() -> None:
     assert unscaled(array, 2) == [0]
 
 
-@untimed
 @given(st.lists(st.binary(min_size=18, max_size=18), min_size=1, max_size=20))
 def test_groups_with_too_many_digits_are_bad_cells(column: list[bytes]) -> None:
     """DECIMAL(38,10) is groups of 1, 9, 9, 9, 9 and 1 digits."""

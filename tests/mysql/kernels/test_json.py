@@ -36,7 +36,7 @@ from tests.mysql.kernels.binary_json import (
     string,
     varlen,
 )
-from tests.mysql.kernels.wire import bad_rows, cells, columns, good, untimed
+from tests.mysql.kernels.wire import bad_rows, cells, columns, good
 
 NULL = Scalar(LITERAL, b"\0")
 
@@ -60,7 +60,7 @@ def by_kernel(*column: bytes | None) -> list[str | None]:
     return texts
 
 
-@settings(untimed, max_examples=150)
+@settings(max_examples=150)
 @given(columns(documents))
 def test_documents_are_written_as_python_writes_them(column: list[bytes | None]) -> None:
     texts = by_kernel(*column)
@@ -70,14 +70,14 @@ def test_documents_are_written_as_python_writes_them(column: list[bytes | None])
             json.loads(text)
 
 
-@settings(untimed, max_examples=150)
+@settings(max_examples=150)
 @given(columns(damaged() | st.binary(max_size=60)))
 def test_kernel_and_python_refuse_the_same_bytes(column: list[bytes | None]) -> None:
     by_kernel(*column)
 
 
 @pytest.mark.nightly
-@settings(untimed, max_examples=2000)
+@settings(max_examples=2000)
 @given(st.lists(damaged() | st.binary(max_size=100), min_size=20, max_size=40))
 def test_kernel_and_python_refuse_the_same_bytes_at_length(column: list[bytes]) -> None:
     by_kernel(*column)
@@ -90,13 +90,13 @@ def doubles(*values: float) -> None:
     ]
 
 
-@settings(untimed, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=30))
 def test_any_double(values: list[float]) -> None:
     doubles(*values)
 
 
-@settings(untimed, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(-(10**18), 10**18), st.integers(0, 40)), min_size=30))
 def test_doubles_that_people_write(parts: list[tuple[int, int]]) -> None:
     doubles(*(whole / 10**places for whole, places in parts))
@@ -130,7 +130,8 @@ def packed_decimal(precision: int, scale: int, packed: str) -> bytes:
         (packed_decimal(10, 2, "8000000064"), None),
         (packed_decimal(9, 0, "bb9aca00"), None),
         (packed_decimal(0, 0, ""), None),
-        (packed_decimal(66, 0, "80" + "00" * 30), None),
+        (packed_decimal(66, 0, "80" + "00" * 30), "0"),
+        (packed_decimal(82, 0, "80" + "00" * 36), None),
         (packed_decimal(2, 3, "80000000"), None),
         (packed_decimal(10, 2, "80000000"), None),
         (encode(opaque(DECIMAL, b"\x0a")), None),
@@ -145,6 +146,12 @@ def test_a_decimal_of_more_digits_than_pythons_context() -> None:
     whole = (0x80000000 | 99999999).to_bytes(4, "big").hex() + "3b9ac9ff" * 3
     raw = packed_decimal(65, 30, whole + "3b9ac9ff" * 3 + "03e7")
     assert by_kernel(raw) == ["9" * 35 + "." + "9" * 30]
+
+
+def test_a_decimal_whose_first_group_is_counted_as_a_whole_one() -> None:
+    """As the server writes CAST(REPEAT('7', 65) AS DECIMAL(65,0)): 65 digits counted as 72."""
+    raw = packed_decimal(72, 0, "8000004d" + "2e5bf271" * 7)
+    assert by_kernel(raw) == ["7" * 65]
 
 
 def moment(kind: int, packed: int) -> bytes:

@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.mysql.kernels import labels
-from tests.mysql.kernels.wire import bad_rows, cells, untimed
+from tests.mysql.kernels.wire import bad_rows, cells
 
 words = st.lists(st.text(max_size=5), min_size=1, max_size=64).map(tuple)
 
 
-@untimed
 @given(words, st.lists(st.none() | st.integers(0, 80), max_size=30), st.sampled_from([1, 2]))
 def test_enums_read_as_their_labels(
     words: tuple[str, ...], indexes: list[int | None], width: int
@@ -26,7 +25,6 @@ def test_enums_read_as_their_labels(
     assert bad_rows(converted) == beyond
 
 
-@untimed
 @given(st.data(), words)
 def test_sets_read_as_their_labels_joined(data: st.DataObject, words: tuple[str, ...]) -> None:
     width = next(n for n in (1, 2, 3, 4, 8) if len(words) <= 8 * n)

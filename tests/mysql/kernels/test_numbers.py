@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.mysql.kernels import numbers
-from tests.mysql.kernels.wire import cells, columns, good, untimed
+from tests.mysql.kernels.wire import cells, columns, good
 
 INTEGERS = [
     (1, pa.int8()), (1, pa.uint8()), (2, pa.int16()), (2, pa.uint16()), (3, pa.int32()),
@@ -23,7 +23,6 @@ def integer(raw: bytes | None, arrow: pa.DataType) -> int | None:
     return None if raw is None else int.from_bytes(raw, "little", signed=signed)
 
 
-@untimed
 @given(st.data(), st.sampled_from(INTEGERS))
 def test_integers_of_every_width(data: st.DataObject, form: tuple[int, pa.DataType]) -> None:
     width, arrow = form
@@ -40,7 +39,6 @@ def test_extremes_of_integers(width: int, arrow: pa.DataType) -> None:
     assert array.to_pylist() == [integer(raw, arrow) for raw in column]
 
 
-@untimed
 @given(st.data(), st.sampled_from([(pa.float32(), pa.uint32(), 4), (pa.float64(), pa.uint64(), 8)]))
 def test_floats_keep_every_bit(
     data: st.DataObject, form: tuple[pa.DataType, pa.DataType, int]
@@ -51,7 +49,6 @@ def test_floats_keep_every_bit(
     assert array.view(words).equals(pa.array([integer(raw, words) for raw in column], words))
 
 
-@untimed
 @given(columns(st.floats().map(lambda x: struct.pack("<d", x))))
 def test_doubles_are_what_struct_reads(column: list[bytes | None]) -> None:
     got = good(numbers.floats(pa.float64())(cells(column)), pa.float64()).to_pylist()
@@ -59,7 +56,6 @@ def test_doubles_are_what_struct_reads(column: list[bytes | None]) -> None:
     assert repr(got) == repr(want)
 
 
-@untimed
 @given(st.data(), st.integers(1, 8))
 def test_bit_fields_are_big_endian(data: st.DataObject, width: int) -> None:
     column = data.draw(columns(st.binary(min_size=width, max_size=width)))

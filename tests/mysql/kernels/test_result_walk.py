@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from resources.mysql.kernels import result_walk
 from resources.mysql.kernels.result_walk import BAD, END, FULL, JOIN, MORE, RowTable
-from tests.mysql.kernels.wire import untimed
 
 Row = Sequence[bytes | None]
 EOF = b"\xfe\x00\x00\x02\x00"
@@ -124,7 +123,6 @@ def results(draw: st.DrawFn) -> Result:
     return Result(binary, forms, rows, sequence, packets([*payloads, EOF], sequence))
 
 
-@untimed
 @given(results())
 def test_rows_and_cells_are_found(result: Result) -> None:
     found = walk(result.data, result.table(), result.sequence)
@@ -133,7 +131,6 @@ def test_rows_and_cells_are_found(result: Result) -> None:
     assert found.sequence == (result.sequence + len(result.rows)) & 0xFF
 
 
-@untimed
 @given(result=results(), data=st.data())
 def test_a_part_gives_the_rows_that_are_whole_in_it_and_nothing_behind_it_matters(
     result: Result, data: st.DataObject
@@ -148,7 +145,6 @@ def test_a_part_gives_the_rows_that_are_whole_in_it_and_nothing_behind_it_matter
     assert seen[0].reason == (END if end == len(result.data) else MORE)
 
 
-@untimed
 @given(result=results(), room=st.integers(1, 3), limit=st.integers(0, 500))
 def test_a_batch_ends_at_its_limits(result: Result, room: int, limit: int) -> None:
     found = walk(result.data, result.table(room), result.sequence, limit=limit)
@@ -159,7 +155,6 @@ def test_a_batch_ends_at_its_limits(result: Result, room: int, limit: int) -> No
         assert (found.reason, found.rows) == (END, result.rows)
 
 
-@untimed
 @given(result=results(), data=st.data())
 def test_altered_bytes_never_lead_out_of_their_packet(result: Result, data: st.DataObject) -> None:
     altered = bytearray(result.data)
@@ -172,7 +167,6 @@ def test_altered_bytes_never_lead_out_of_their_packet(result: Result, data: st.D
     assert seen[0] == seen[1]
 
 
-@untimed
 @given(
     binary=st.booleans(),
     forms=st.lists(st.integers(0, 11), min_size=1, max_size=9),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from resources.mysql.kernels import temporal
 from resources.mysql.kernels.cells import Cells, Converter
-from tests.mysql.kernels.wire import bad_rows, cells, columns, good, untimed
+from tests.mysql.kernels.wire import bad_rows, cells, columns, good
 
 EPOCH = datetime(1970, 1, 1)
 UNITS = [1_000_000, 10_000, 10_000, 100, 100, 1, 1]
@@ -70,7 +70,6 @@ def test_every_three_bytes_of_a_date() -> None:
         assert (bad == (want[begin : begin + step] == 1 << 30)).all()
 
 
-@untimed
 @given(st.lists(st.none() | st.datetimes(), max_size=20), digits_of_a_fraction)
 def test_datetimes_with_every_fraction(values: list[datetime | None], digits: int) -> None:
     column = [None if v is None else packed_datetime(v, digits) for v in values]
@@ -79,7 +78,6 @@ def test_datetimes_with_every_fraction(values: list[datetime | None], digits: in
     assert array.equals(pa.array(want, pa.timestamp("us")))
 
 
-@untimed
 @given(columns(st.binary(min_size=8, max_size=8)))
 def test_any_bytes_of_a_datetime_are_a_date_or_none(column: list[bytes | None]) -> None:
     converted = temporal.datetimes(6, reject=True)(cells(column))
@@ -104,7 +102,6 @@ def read_datetime(raw: bytes) -> datetime | None:
 seconds_and_micros = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 999_999))
 
 
-@untimed
 @given(st.lists(st.none() | seconds_and_micros, max_size=20), digits_of_a_fraction)
 def test_timestamps_are_utc_and_zero_is_none(
     values: list[tuple[int, int] | None], digits: int
@@ -125,7 +122,6 @@ def test_timestamps_are_utc_and_zero_is_none(
 LONGEST_US = (838 * 3600 + 59 * 60 + 59) * 10**6 + 999_999
 
 
-@untimed
 @given(
     st.lists(st.none() | st.integers(-LONGEST_US, LONGEST_US), max_size=20), digits_of_a_fraction
 )

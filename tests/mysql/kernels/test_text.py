@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from resources.mysql.binlog.charsets import text_decoder
 from resources.mysql.kernels.cells import Cells
 from resources.mysql.kernels.text import text_converter
-from tests.mysql.kernels.wire import bad_rows, cells, columns, good, untimed
+from tests.mysql.kernels.wire import bad_rows, cells, columns, good
 
 UTF8 = ("ascii", "utf8", "utf8mb3", "utf8mb4")
 WIDE = ("ucs2", "utf16", "utf16le", "utf32")
@@ -58,7 +58,7 @@ def decoded(charset: str, raw: bytes | None) -> str | None:
 
 
 @pytest.mark.parametrize("charset", CHARSETS)
-@settings(untimed, max_examples=40)
+@settings(max_examples=40)
 @given(column=columns(texts), arrow=st.sampled_from([pa.string(), pa.large_string()]))
 def test_kernel_and_python_agree_on_any_bytes(
     charset: str, column: list[bytes | None], arrow: pa.DataType
@@ -139,7 +139,6 @@ def test_what_the_server_would_not_store_or_print(charset: str, raw: bytes) -> N
     assert bad_rows(convert(cells([raw], 1))) == [0]
 
 
-@untimed
 @given(st.integers(0, 100), st.binary(min_size=1, max_size=4), st.integers(0, 100))
 def test_one_odd_place_in_long_ascii(before: int, odd: bytes, after: int) -> None:
     """Runs of ASCII are read in blocks; what stands between two has to be found."""
@@ -159,7 +158,7 @@ def test_no_converter_and_no_decoder_for_what_is_no_text(charset: str) -> None:
 
 
 @pytest.mark.parametrize("charset", CHARSETS)
-@settings(untimed, max_examples=20)
+@settings(max_examples=20)
 @given(raw=texts)
 def test_replacing_decoders_give_the_same_text_and_never_fail(charset: str, raw: bytes) -> None:
     """Statements are read so: what is no text of their client must not hide the rest."""

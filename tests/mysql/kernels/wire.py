@@ -6,13 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from resources.mysql.kernels.cells import Cells, Converted, locate
-
-untimed = settings(deadline=None)
-"""For every property of a kernel: its first call may compile it."""
 
 
 def cells(values: Sequence[bytes | None], prefix: int = 0) -> Cells:
