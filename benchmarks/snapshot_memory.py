@@ -52,7 +52,7 @@ FROM big.`rows` WHERE id <= %s ORDER BY id LIMIT %s
 """
 SENT = """
 SELECT COALESCE(SUM(sum_rows_sent), 0) FROM performance_schema.events_statements_summary_by_digest
-WHERE digest_text LIKE 'SELECT%%`big` . `rows`%%'
+WHERE digest_text LIKE '%%SELECT%%FROM `big` . `rows`%%'
 """
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from tests.fuzz.cases import CaseName, make
 
 SECONDS = 20.0
-"""CPU time a case may take: a thousand times what the slowest takes on a quiet machine."""
+"""CPU time a case may take: tens of times what the slowest takes."""
 _WHERE = "tests.fuzz.worker"
 
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from random import Random
 from typing import Any
@@ -25,7 +23,7 @@ from resources.mysql.binlog import decoder as decoder_module
 from resources.mysql.binlog import gatherer as gatherer_module
 from resources.mysql.binlog.batches import FoundRows
 from resources.mysql.binlog.decoder import LogDecoder
-from resources.mysql.binlog.events import Event, EventFraming, EventType
+from resources.mysql.binlog.events import Event, EventFraming
 from resources.mysql.binlog.gatherer import Piece
 from resources.mysql.binlog.gtid import Flavor, GtidSet
 from resources.mysql.binlog.options import StreamOptions
@@ -33,15 +31,13 @@ from resources.mysql.binlog.packets import ConnectionLost
 from resources.mysql.binlog.sql_tokens import ServerKind
 from resources.mysql.kernels import walk_state as w
 from resources.mysql.schema_history.history import SchemaHistory
-from tests.fuzz.corpus import CHECKSUM, MAGIC, logs
+from tests.fuzz.corpus import MAGIC, logs
+from tests.fuzz.feed import FILE, begun, fed, in_place, with_spoilt_packet
 from tests.fuzz.guard import Guard
-from tests.fuzz.mutate import mutated_log, spoil
+from tests.fuzz.mutate import mutated_log
 from tests.fuzz.nameless import without_names
 from tests.mysql.binlog.log import gathered
 
-FILE = "binlog.000001"
-_ADDRESSES = {"uuid": "string", "inet6": "string", "inet4": "string"}
-_PART = 0xFFFFFF
 _WHOLE = ("types0.log.gz", "types2.log.gz", "big.log.gz", "transactions.log.gz")
 """Logs that make their tables themselves, each by a statement that tells its shape."""
 _LEAST_CELLS = 2 * 4096
@@ -98,14 +94,26 @@ def run(case: LogCase) -> str:
     outcome, rows = _decode(case, 0)
     if case.seed % 4 == 0 and (again := _decode(case, 1)) != (outcome, rows):
         raise AssertionError(f"cut otherwise it gives {again[0]}, not {outcome}; or other rows")
+    if case.seed % 4 == 1:
+        _compare_with_loss(case, outcome, rows)
     return f"{outcome}, rows" if rows else outcome
 
 
-def _decode(case: LogCase, cut: int) -> tuple[str, list[tuple[int, str]]]:
+def _compare_with_loss(case: LogCase, outcome: str, rows: list[tuple[int, str]]) -> None:
+    """Lose the connection on the way: what was read before is neither lost nor read twice.
+
+    What ended in an error may end otherwise: misplaced events may have been read before.
+    """
+    ended, again = _decode(case, 1, loses=True)
+    if ended == outcome == "whole" and again != rows:
+        raise AssertionError("other rows come after the connection was lost")
+
+
+def _decode(case: LogCase, cut: int, loses: bool = False) -> tuple[str, list[tuple[int, str]]]:
     """Return how it ended, and the change rows before that; none if it ended in an error."""
     rows: list[tuple[int, str]] = []
     try:
-        for piece in _slices(case, Random(case.seed), Random(f"{case.seed}:{cut}")):
+        for piece in _slices(case, Random(case.seed), Random(f"{case.seed}:{cut}"), loses):
             _check(piece)
             rows += _texts(piece)
     except CorruptEvent as error:
@@ -144,11 +152,11 @@ def _check(piece: LogSlice) -> None:
         raise AssertionError("the slice miscounts its rows")
 
 
-def _slices(case: LogCase, rng: Random, cut: Random) -> Iterator[LogSlice]:
-    return gathered(_pieces(case, rng, cut))
+def _slices(case: LogCase, rng: Random, cut: Random, loses: bool) -> Iterator[LogSlice]:
+    return gathered(_pieces(case, rng, cut, loses))
 
 
-def _pieces(case: LogCase, rng: Random, cut: Random) -> Iterator[Piece]:
+def _pieces(case: LogCase, rng: Random, cut: Random, loses: bool) -> Iterator[Piece]:
     start = BinlogPosition(FILE, 4, "", ServerIdentity(case.flavor, "x"))
     some = rng.random() < 0.1
     options = StreamOptions(
@@ -169,55 +177,18 @@ def _pieces(case: LogCase, rng: Random, cut: Random) -> Iterator[Piece]:
             options,
             lambda prepared: _again(case, prepared.offset),
         )
-    data = _begun(case, decoder, len(MAGIC))
+    data = begun(decoder, case.events, case.packets, len(MAGIC))
     if case.packets and rng.random() < 0.2:
-        data = _spoilt_packet(rng, data)
-    elif cut.random() < 0.3 and _in_place(case.events):
-        yield from _fed(decoder, data[: cut.randrange(len(data))], cut)
+        data = with_spoilt_packet(rng, data)
+    elif loses and in_place(case.events):
+        yield from fed(decoder, data[: cut.randrange(len(data))], cut)
         if not decoder.done:
             decoder.restart()
-            data = _begun(case, decoder, decoder.position().offset)
-    yield from _fed(decoder, data, cut)
+            offset = decoder.position().offset
+            data = begun(decoder, case.events, case.packets, offset)
+    yield from fed(decoder, data, cut)
     if not decoder.done:
         yield from decoder.last()
-
-
-def _begun(case: LogCase, decoder: LogDecoder, offset: int) -> bytes:
-    """Begin a connection or a file from a place on; its bytes."""
-    events, at = list(case.events), len(MAGIC)
-    if offset > at:
-        head = events[0][:13] + bytes(4) + events[0][17:-CHECKSUM]
-        ends = list(itertools.accumulate(map(len, events), initial=at))
-        events = [
-            head + zlib.crc32(head).to_bytes(CHECKSUM, "little"),
-            *events[ends.index(offset) :],
-        ]
-    if case.packets:
-        decoder.begin_packets(True, False, lambda payload: ConnectionLost("no event"))
-        return b"".join(_packets(events))
-    decoder.begin_events(checksums=True)
-    decoder.enter_file(FILE, offset)
-    return b"".join(events)
-
-
-def _in_place(events: Sequence[bytes]) -> bool:
-    """Whether each event says where it ends, and all are of one file, so that a place is found."""
-    ends = itertools.accumulate(map(len, events), initial=len(MAGIC))
-    told = [int.from_bytes(event[13:17], "little") for event in events]
-    return told == list(ends)[1:] and all(event[4] != EventType.ROTATE for event in events)
-
-
-def _fed(decoder: LogDecoder, data: bytes, cut: Random) -> Iterator[Piece]:
-    """Give bytes in parts of any size."""
-    at, whole = 0, cut.random() < 0.5
-    while at < len(data) and not decoder.done:
-        room = decoder.room()
-        size = len(room) if whole else cut.choice((1, 19, 100, 1000, 70_000))
-        part = data[at : at + min(size, len(room))]
-        room[: len(part)] = part
-        decoder.received(len(part))
-        at += len(part)
-        yield from decoder.pieces()
 
 
 def _history(flavor: Flavor, start: BinlogPosition) -> SchemaHistory:
@@ -243,26 +214,6 @@ def _again(case: LogCase, offset: int) -> Iterator[Event]:
         if number == 0 or at >= offset:
             yield framing.parse(data, FILE)
         at += len(data)
-
-
-def _packets(events: Sequence[bytes]) -> Iterator[bytes]:
-    sequence = 1
-    for event in events:
-        payload = b"\0" + event
-        for begin in range(0, len(payload) + 1, _PART):
-            part = payload[begin : begin + _PART]
-            yield len(part).to_bytes(3, "little") + bytes([sequence & 0xFF]) + part
-            sequence += 1
-
-
-def _spoilt_packet(rng: Random, data: bytes) -> bytes:
-    """Spoil the head of a packet."""
-    begins, at = [], 0
-    while at < len(data):
-        begins.append(at)
-        at += 4 + int.from_bytes(data[at : at + 3], "little")
-    at = rng.choice(begins)
-    return data[:at] + spoil(rng, data[at : at + 6]) + data[at + 6 :]
 
 
 @functools.cache

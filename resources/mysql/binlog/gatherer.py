@@ -20,6 +20,7 @@ from resources.mysql.kernels.cells import Ints
 
 _WORTH_A_BATCH = 4096
 _WORTH_BYTES = 1 << 20
+"""So many rows, or so large ones, are not copied together with more."""
 
 
 @dataclass(frozen=True)
@@ -111,20 +112,17 @@ class _Version:
             return [batch.take(from_numbers(pa.int64(), np.argsort(_seqs(batch))))]
         out: list[pa.RecordBatch] = []
         small: list[pa.RecordBatch] = []
+        rows = size = 0
         for batch in self.batches:
             small.append(batch)
-            if _are_worth(small):
+            # Totals are kept: a slice of one-row transactions may be thousands of batches.
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows >= _WORTH_A_BATCH or size >= _WORTH_BYTES:
                 out.append(pa.concat_batches(small) if len(small) > 1 else batch)
-                small = []
+                small, rows, size = [], 0, 0
         return [*out, pa.concat_batches(small)] if small else out
 
 
 def _seqs(batch: pa.RecordBatch) -> Ints:
     seqs: Ints = to_numbers(batch.column(SEQ))
     return seqs
-
-
-def _are_worth(batches: list[pa.RecordBatch]) -> bool:
-    """Return whether so many rows, or so large ones, are not to be copied together with more."""
-    rows = sum(batch.num_rows for batch in batches)
-    return rows >= _WORTH_A_BATCH or sum(batch.nbytes for batch in batches) >= _WORTH_BYTES

@@ -6,7 +6,12 @@ import pytest
 
 from resources.errors import UnsupportedEvent
 from resources.model.change import TableNotice
+from resources.model.position import BinlogPosition, ServerIdentity
+from resources.mysql.binlog.decoder import LogDecoder
+from resources.mysql.binlog.events import EventType
+from resources.mysql.binlog.options import StreamOptions
 from tests.mysql.binlog.log import Log, kinds_of
+from tests.mysql.binlog.synthetic import FILE, log_event, table_map
 
 TABLE = "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20), j JSON)"
 
@@ -99,3 +104,17 @@ def test_dates_in_the_old_format(mariadb_log: Log) -> None:
         )
     finally:
         mariadb_log.run("SET GLOBAL mysql56_temporal_format = ON")
+
+
+def test_text_of_a_collation_nobody_knows() -> None:
+    """Every character set of today's servers is decoded; one that comes after them is not."""
+    body = table_map(1, 0).replace(b"\x02\x01\x2d", b"\x02\x03\xfc\xff\x0f")
+    event = log_event(EventType.TABLE_MAP, body, 99, 1, False)
+    start = BinlogPosition(FILE, 4, "", ServerIdentity("mysql", "x"))
+    decoder = LogDecoder(start, "mysql", None, lambda t: True, lambda: False, StreamOptions())
+    decoder.begin_events(checksums=False)
+    decoder.room()[: len(event)] = event
+    decoder.received(len(event))
+    with pytest.raises(UnsupportedEvent, match="collation 4095") as error:
+        list(decoder.pieces())
+    assert "utf8mb4" in error.value.remedy and error.value.where.startswith(f"{FILE}:99")

@@ -1,6 +1,7 @@
 """Random DDL on a server whose log names no columns: rows come as the server had them, or not.
 
-CDC_EXAMPLES sets the number of histories per server (1 in `make test`, 100 in `make nightly`), CDC_SEED the first one.
+CDC_EXAMPLES sets the number of histories per server (1 in `make test`, 100 in `make nightly`),
+CDC_SEED the first one.
 """
 
 from __future__ import annotations
