@@ -71,9 +71,9 @@ def reduce_changes(batches: Sequence[pa.RecordBatch], key: tuple[str, ...]) -> R
     last = _last_of_each(_key_codes(changes, key))
     upsert = (ops == RowKind.INSERT) | (ops == RowKind.UPDATE_AFTER)
     return Reduced(
-        upserts=changes.select(columns).filter(from_mask(last & upsert)),
+        upserts=_kept(changes.select(columns), last & upsert),
         upsert_seq=from_numbers(pa.uint64(), seqs[last & upsert]),
-        deletes=changes.select(list(key)).filter(from_mask(last & ~upsert)),
+        deletes=_kept(changes.select(list(key)), last & ~upsert),
         last_seq=int(seqs[-1]) if len(seqs) else 0,
         counts={k.name.lower(): int(np.count_nonzero(ops == k)) for k in RowKind},
     )
@@ -89,6 +89,19 @@ def _last_of_each(codes: Codes) -> npt.NDArray[np.bool_]:
     slots = np.empty(int(codes.max()) + 1, dtype=rows.dtype)
     slots[codes] = rows
     return np.asarray(slots[codes] == rows)
+
+
+def _kept(changes: pa.Table, mask: npt.NDArray[np.bool_]) -> pa.Table:
+    """Return the rows of a mask; batches kept in full, as those of bulk inserts, are not copied."""
+    batches, at = [], 0
+    for batch in changes.to_batches():
+        part = mask[at : at + batch.num_rows]
+        at += batch.num_rows
+        if part.all():
+            batches.append(batch)
+        elif part.any():
+            batches.append(batch.filter(from_mask(part)))
+    return pa.Table.from_batches(batches, changes.schema)
 
 
 def _key_codes(changes: pa.Table, key: tuple[str, ...]) -> Codes:

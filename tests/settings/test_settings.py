@@ -207,7 +207,7 @@ def test_a_thousand_tables_load_fast(tmp_path: Path) -> None:
 
 
 def test_importing_the_settings_brings_nothing_heavy() -> None:
-    heavy = "pandas numpy sqlalchemy duckdb pyarrow dagster pymysql fsspec sqlglot"
+    heavy = "pandas numpy sqlalchemy duckdb pyarrow dagster pymysql fsspec"
     code = (
         "import sys, cdc_assets.settings, cdc_assets.naming, cdc_assets.connect\n"
         f"print([m for m in '{heavy}'.split() if m in sys.modules])"

@@ -380,8 +380,8 @@ class LogDecoder:
     def _hand_over_rows(self) -> None:
         """Have the rows found converted, and go on in other memory."""
         state = self._state
-        if not (used := state[w.ROWS_USED]):
-            state[w.CELLS_USED] = 0  # of rows passed over, as after a lost connection
+        used, state[w.ROWS_USED], state[w.CELLS_USED] = state[w.ROWS_USED], 0, 0
+        if not used:  # cells of rows passed over after a lost connection have no row
             return
         window = self._windows[state[w.ROWS_BUFFER]]
         if state[w.ROW_AT] and state[w.BUFFER] == window.number:
@@ -391,7 +391,6 @@ class LogDecoder:
         shapes, file, pool = self._reader.tables.shapes, self._reader.place.file, self._pool
         self._due.append(FoundRows(data, self._rows, self._cells, used, shapes, file, pool))
         self._rows, self._cells = pool.ints(*self._rows.shape), pool.ints(*self._cells.shape)
-        state[w.ROWS_USED] = state[w.CELLS_USED] = 0
 
 
 _PLAIN = EventFraming(checksums=False)

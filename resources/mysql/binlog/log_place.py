@@ -6,10 +6,12 @@ In: events and the walk's numbers. Out: files, offsets, positions without GTIDs.
 from __future__ import annotations
 
 from resources.model.position import BinlogPosition
-from resources.mysql.binlog.events import Event, EventType
+from resources.mysql.binlog.events import BETWEEN_TRANSACTIONS, Event, EventType
 from resources.mysql.kernels import walk_state as w
 
 _HEARTBEATS = frozenset({EventType.HEARTBEAT, EventType.HEARTBEAT_V2})
+_MADE_UP = BETWEEN_TRANSACTIONS | {EventType.ROTATE}
+"""Events a server makes up where a dump begins, without an offset."""
 _LOW = 0xFFFFFFFF
 
 
@@ -44,9 +46,13 @@ class LogPlace:
     def enter(self, event: Event) -> None:
         """Count an event's bytes and follow the offset, of which headers hold the low 32 bits."""
         state = self._state
+        here = state[w.AT]
         state[w.BYTES_READ] += event.size
-        if event.log_pos and event.type not in _HEARTBEATS:
-            here = state[w.AT]
+        if event.type in _HEARTBEATS:
+            return
+        # No offset is 0, unless it is that of the 4 GB just reached.
+        reached = (here + event.size) & _LOW == 0 and event.type not in _MADE_UP
+        if event.log_pos or reached:
             there = here & ~_LOW | event.log_pos
             if there >= here:
                 state[w.AT] = there

@@ -25,10 +25,10 @@ def enter(data: Bytes, s: Ints, at: int, follow: bool) -> None:
     """Count an event's bytes and follow the offset; see `LogPlace.enter`."""
     if s[w.INSIDE]:
         return
-    s[w.BYTES_READ] += uint(data, at + 9, 4)
-    low = uint(data, at + 13, 4)
-    if low and follow:
-        here = s[w.AT]
+    here, size, low = s[w.AT], uint(data, at + 9, 4), uint(data, at + 13, 4)
+    s[w.BYTES_READ] += size
+    # No offset is 0, unless it is that of the 4 GB just reached.
+    if follow and (low or (here + size) & _LOW == 0):
         there = (here & ~_LOW) | low
         if there >= here:
             s[w.AT] = there

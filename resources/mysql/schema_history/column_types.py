@@ -51,6 +51,7 @@ _AS_BYTES = {"char": "binary", "varchar": "varbinary", **dict(zip(TEXTS, BLOBS, 
 _REAL_AS_FLOAT = 1
 _ORACLE = 512
 _ESCAPED = {"'": "''", "\\": "\\\\", "\0": "\\0", "\n": "\\n", "\r": "\\r"}
+_MOST_DIGITS = 65
 _NO_WIDTHS_SINCE = 80_019
 
 
@@ -211,7 +212,10 @@ def _sized(family: tuple[str, ...], size_bytes: int, server: ServerKind) -> str:
     if size_bytes == 0 and server.flavor == "mariadb":
         return family[1]
     sizes = zip(family, (8, 16, 24, 64), strict=True)
-    return next(name for name, bits in sizes if size_bytes < 1 << bits)
+    for name, bits in sizes:
+        if size_bytes < 1 << bits:
+            return name
+    raise CannotTellError(f"{family[1]} of {size_bytes} bytes")
 
 
 def _printed_type(name: str, kind: TypeWords, server: ServerKind) -> str:
@@ -220,8 +224,7 @@ def _printed_type(name: str, kind: TypeWords, server: ServerKind) -> str:
     if name in _WIDTHS:
         return _printed_integer(name, numbers, kind, server) + sign
     if name == "decimal":
-        precision, scale = (*numbers, 10, 0)[:2] if len(numbers) != 1 else (numbers[0], 0)
-        return f"decimal({precision or 10},{scale}){sign}"
+        return _printed_decimal(numbers) + sign
     if name in ("float", "double"):
         if len(numbers) == 1:
             return ("double" if numbers[0] > 24 else "float") + sign
@@ -233,12 +236,25 @@ def _printed_type(name: str, kind: TypeWords, server: ServerKind) -> str:
     if name in ("bit", "char", "binary"):
         return f"{name}({(kind.numbers or (1,))[0] or (name == 'bit') * 1})"
     if name in ("varchar", "varbinary"):
-        return f"{name}({kind.numbers[0]})"
+        return f"{name}({_length(name, kind)})"
     if name == "vector":
         return f"vector({(numbers or (2048,))[0]})"
     if name == "geometrycollection" and server.flavor == "mysql":
         return "geomcollection" if server.version >= 80_000 else name
     return name
+
+
+def _printed_decimal(numbers: tuple[int, ...]) -> str:
+    precision, scale = (*numbers, 10, 0)[:2] if len(numbers) != 1 else (numbers[0], 0)
+    if not scale <= (precision or 10) <= _MOST_DIGITS:
+        raise CannotTellError(f"decimal({precision},{scale})")
+    return f"decimal({precision or 10},{scale})"
+
+
+def _length(name: str, kind: TypeWords) -> int:
+    if not kind.numbers:
+        raise CannotTellError(f"{name} without a length")
+    return kind.numbers[0]
 
 
 def _printed_integer(

@@ -216,6 +216,39 @@ def test_a_lost_connection_loses_and_repeats_nothing(
     assert sum(s.rows for s in slices) == len(log.changes)
 
 
+def test_rows_passed_over_leave_their_room_to_others() -> None:
+    """An update that changes its key takes the room of two rows, also where it is passed over."""
+    log = SyntheticLog("mysql")
+    log.set_up(GtidSet.parse(f"{SOURCES[0]}:1-3", "mysql"))
+    updates = tuple(((key, None), (key + 1, None)) for key in range(10))
+    events = (RowEvent(0, RowKind.UPDATE_AFTER, updates),) * 3
+    log.write(Transaction(Gtid(SOURCES[0], 4), EPOCH_US, events))
+    options = StreamOptions(transaction_rows=1)
+    decoder = decoder_of(log, options)
+    pieces = list(feed(decoder, begin(decoder, log, True)[:-40], [100]))
+    assert sum(isinstance(piece, LogSlice) for piece in pieces) == 2
+    decoder.restart()
+    pieces += [*feed(decoder, begin(decoder, log, True), [100]), *decoder.last()]
+    slices = list(gathered(pieces))
+    check(log, slices, options)
+    assert sum(s.rows for s in slices) == len(log.changes) == 60
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_transaction_that_ends_exactly_at_four_gigabytes(compressed: bool) -> None:
+    """Headers hold the low 32 bits of an offset, which are 0 there."""
+    transaction = Transaction(Gtid(SOURCES[0], 4), EPOCH_US, (), compressed)
+    measured = SyntheticLog("mysql")
+    measured.write(transaction)
+    log = SyntheticLog("mysql", start=(1 << 32) - (measured.at - measured.start))
+    log.set_up(GtidSet.parse(f"{SOURCES[0]}:1-3", "mysql"))
+    log.write(transaction)
+    assert log.at == 1 << 32
+    decoder = decoder_of(log, StreamOptions())
+    check(log, read(decoder, begin(decoder, log, True), [100]), StreamOptions())
+    assert decoder.position().offset == 1 << 32
+
+
 @slow
 @given(log=logs(), options=limits(), sizes=sizes, data=st.data())
 def test_the_end_asked_for_is_kept_exactly(

@@ -18,23 +18,9 @@ from tests.mysql.random_ddl import TABLES, RandomDdl
 
 SERVERS = {"mysql": ServerKind("mysql", 90704), "mariadb": ServerKind("mariadb", 101100)}
 _SCRAPS = (
-    "(",
-    ")",
-    ",",
-    "'",
-    '"',
-    "`",
-    "/*",
-    "*/",
-    "--\n",
-    "",
-    "TABLE",
-    "IF",
-    "AS",
-    "=",
-    "0",
-    "é",
-    ".",
+    *("(", ")", ",", "'", '"', "`", "/*", "*/", "--\n", "", ".", "=", "é", "TABLE", "IF", "AS"),
+    *("0", "77", "99999999999999999999", "DECIMAL(99,3)", "VARBINARY", "BIT(0)", "TEXT(1e9)"),
+    *("ENUM()", "SET('')", "VECTOR(0)", "TIME(9)", "YEAR(2)", "CHAR(70000)", "DECIMAL(3,9)"),
 )
 
 
