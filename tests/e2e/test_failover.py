@@ -138,6 +138,7 @@ def test_a_replica_that_lost_transactions_is_refused(
     caught_up(second, first)
     promote(second)
     write_for(first, 2, 0.2)
+    first.execute(f"CREATE DATABASE {DATABASE}_lost")
     for table in TABLES:
         assert child.run(setup, table)
     first.kill()

@@ -145,6 +145,20 @@ def test_zero_dates_are_set_aside_when_asked(
     assert not part.rejected
 
 
+@pytest.mark.usefixtures("protocol")
+def test_an_empty_geometry_of_mariadb_is_set_aside(mariadb: Any, mariadb_db: str) -> None:
+    room = Room(mariadb, mariadb_db)
+    room.execute(
+        "CREATE TABLE g (id INT PRIMARY KEY, p GEOMETRY NOT NULL)",
+        "INSERT INTO g VALUES (1, POINT(1, 2))",
+        "SET sql_mode = ''",
+        "INSERT INTO g (id) VALUES (2)",
+    )
+    (part,) = room.source().read_chunk(room.schema("g"), WHOLE)
+    assert part.rows["id"].to_pylist() == [1]
+    assert [(r.field, r.key) for r in part.rejected] == [("p", '{"id":2}')]
+
+
 def test_parameters_reach_the_statement(room: Room, connection: Any) -> None:
     room.execute(
         "CREATE TABLE p (id INT PRIMARY KEY, t VARCHAR(9))",
