@@ -167,13 +167,14 @@ class DuckDBLoads:
 def _gathered(target: TargetTable, parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Check parts and yield small ones together: DuckDB stores what one INSERT brings at once."""
     held: list[pa.Table] = []
+    rows = size = 0
     for part in parts:
         check_rows(target, part, target_schema(target))
         held.append(part)
-        full = sum(p.num_rows for p in held) >= ROW_GROUP
-        if full or sum(p.nbytes for p in held) >= INSERT_BYTES:
+        rows, size = rows + part.num_rows, size + part.nbytes
+        if rows >= ROW_GROUP or size >= INSERT_BYTES:
             yield pa.concat_tables(held)
-            held = []
+            held, rows, size = [], 0, 0
     if held:
         yield pa.concat_tables(held)
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import IO
 
-from resources.errors import CorruptEvent, PositionPurged
+from resources.errors import CorruptEvent, PositionPurged, ServerChanged
 from resources.model.place import FIRST_OFFSET
 from resources.model.position import BinlogPosition, ServerIdentity
 from resources.model.table import TableId
@@ -115,6 +115,7 @@ class ArchiveStream:
 
         Raises:
             PositionPurged: A file is missing between others.
+            ServerChanged: A file is not of the same log as the one before it.
             CorruptEvent: A file ends where it cannot end, or its bytes cannot be true.
             SourceUnavailable: The archive cannot be read.
         """
@@ -169,6 +170,7 @@ class ArchiveStream:
                 f"with startup: {{file: {later.name}}}",
             )
         if rotated:
+            self._require_same_log(file, here, later)
             return
         if here.offset != read:
             raise CorruptEvent(
@@ -176,7 +178,9 @@ class ArchiveStream:
                 where=self._archive.where,
                 remedy="copy the file again, its server has closed it",
             )
-        if not self._stopped(file, read):
+        if self._stopped(file, read):
+            self._require_same_log(file, here, later)
+        else:
             self._require_no_gap(file, here, later)
 
     def _stopped(self, file: ArchivedFile, size: int) -> bool:
@@ -188,6 +192,20 @@ class ArchiveStream:
             if is_stop and int.from_bytes(header[9:13], "little") == length:
                 return True
         return False
+
+    def _require_same_log(
+        self, file: ArchivedFile, here: BinlogPosition, later: ArchivedFile
+    ) -> None:
+        """Refuse the next file if it is one of another server that happens to be named so."""
+        known = GtidSet.parse(here.gtid_set, self._flavor)
+        missing = self._archive.describe(later).gtids.subtract(known)
+        if known and missing:
+            raise ServerChanged(
+                f"{later.name} does not go on where {file.name} ends: {missing} was executed "
+                "before it and is in no file read",
+                where=self._archive.where,
+                remedy="keep the files of each server in a folder of their own",
+            )
 
     def _require_no_gap(
         self, file: ArchivedFile, here: BinlogPosition, later: ArchivedFile

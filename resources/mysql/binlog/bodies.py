@@ -17,7 +17,11 @@ from resources.mysql.binlog.events import Event, EventType
 from resources.mysql.binlog.gtid import Flavor, Gtid, gtid_number, gtid_tag
 
 _MARIADB_STANDALONE = 1
+_MARIADB_COMMIT_ID = 2
 _MARIADB_PREPARED_XA = 64
+_MARIADB_ANY_XA = 64 | 128
+_MARIADB_UNDONE = 2 | 8
+"""Among the flags that come last: START ALTER and ROLLBACK ALTER."""
 _ANSI_QUOTES = 4
 _NO_BACKSLASH_ESCAPES = 1 << 20
 _UTF8_COLLATION = 33
@@ -28,6 +32,7 @@ _FLAGS2, _SQL_MODE, _CHARSET, _EXPLICIT_DEFAULTS = 0, 1, 4, 16
 _PREFIXED_VARIABLES = {5: 1, 6: 1, 11: 2}
 _MAX_INFLATED = 1 << 30
 _LARGEST_OFFSET = 1 << 62
+_CREATED_AT = 2 + 50  # behind the format's version and the server's
 _COMMIT_TIME = (1 << 55) - 1
 """The bits of a commit time; the one above them says whether the original one follows."""
 GTID_EVENTS = frozenset(
@@ -54,6 +59,8 @@ class TransactionStart:
         standalone: MariaDB: one statement follows and no end of transaction.
         has_begin: Whether rows follow without a BEGIN of their own (MariaDB).
         prepared_xa: MariaDB: the transaction will be prepared, not committed.
+        without_effect: MariaDB: an ALTER is begun or taken back; what it does comes with its
+            commit (`binlog_alter_two_phase`).
     """
 
     gtid: Gtid | None
@@ -61,6 +68,7 @@ class TransactionStart:
     standalone: bool = False
     has_begin: bool = False
     prepared_xa: bool = False
+    without_effect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,17 @@ class Query:
     server_collation: int = 0
     flags: int = 0
     explicit_timestamps: bool | None = None
+
+
+def after_start(body: bytes) -> bool:
+    """Return whether a FORMAT_DESCRIPTION is the first of its server since it started.
+
+    It tells when it was made only then. Source: mysql-server libs/mysql/binlog/event/
+    control_events.h, `Format_description_event::created`.
+    """
+    cursor = Cursor(body)
+    cursor.take(_CREATED_AT)
+    return cursor.uint(4) != 0
 
 
 def rotate(body: bytes) -> tuple[str, int]:
@@ -169,7 +188,18 @@ def mariadb_gtid(body: bytes, server_id: int) -> TransactionStart:
         standalone=standalone,
         has_begin=not standalone,
         prepared_xa=bool(flags & _MARIADB_PREPARED_XA),
+        without_effect=bool(_last_flags(cursor, flags) & _MARIADB_UNDONE),
     )
+
+
+def _last_flags(cursor: Cursor, flags: int) -> int:
+    """Return the flags behind what others announce; zeros fill a short event up."""
+    if flags & _MARIADB_COMMIT_ID:
+        cursor.take(8)
+    if flags & _MARIADB_ANY_XA:
+        cursor.take(4)
+        cursor.take(cursor.uint(1) + cursor.uint(1))
+    return cursor.uint(1) if cursor.left else 0
 
 
 def statement(event: Event) -> Query:

@@ -107,6 +107,9 @@ def _as_spelled(table: TableId, known: Collection[TableId]) -> TableId:
 
 
 def _effects(statement: Statement) -> Iterator[Effect]:
+    if "SQL_MODE" in statement.settings():
+        yield from (Effect(table, "alter", True) for table in statement.candidates())
+        return
     head = statement.next_word()
     if head == "CREATE":
         yield from _create(statement)
@@ -141,10 +144,10 @@ def _named(statement: Statement, kind: str, rewrites: bool) -> Iterator[Effect]:
 
 
 def _list(statement: Statement, kind: str) -> Iterator[Effect]:
-    while (table := statement.name()) is not None:
-        yield Effect(table, kind, True)
-        if not statement.mark(","):
-            return
+    listed = True
+    while listed:
+        yield from _named(statement, kind, True)
+        listed = statement.mark(",")
 
 
 def _create(statement: Statement) -> Iterator[Effect]:
@@ -198,12 +201,12 @@ def _rename(statement: Statement) -> Iterator[Effect]:
     if not statement.accept("TABLE", "TABLES"):
         return
     statement.if_exists()
-    while (old := statement.name()) is not None:
-        statement.skip_past("TO")
-        yield Effect(old, "rename", True)
+    listed = True
+    while listed:
         yield from _named(statement, "rename", True)
-        if not statement.mark(","):
-            return
+        statement.skip_past("TO")
+        yield from _named(statement, "rename", True)
+        listed = statement.mark(",")
 
 
 def _text_dml(statement: Statement, head: str) -> Iterator[Effect]:

@@ -5,7 +5,7 @@ pieces of slices up to the last byte given; a `Gatherer` makes `LogSlice` values
 
 To decode log files instead of a connection: `LogDecoder.begin_events`, `enter_file` whenever the
 next bytes are those of another file or place, then rounds of `room`, `received` and `pieces` for as
-many bytes as there are; `lacking` tells whether a file ends within an event.
+many bytes as there are.
 """
 
 from __future__ import annotations
@@ -78,8 +78,7 @@ class LogDecoder:
         until_gtids = GtidSet.parse(until.gtid_set if until else "", flavor)
         self._reader = LogReader(start, flavor, wanted, options, self._builder, until_gtids, reread)
         self._until = until if until is not None and until.identity == start.identity else None
-        self._by_gtid = False
-        self._framing = EventFraming()
+        self._framing, self._by_gtid = EventFraming(), False
         self._refuse: Callable[[bytes], Exception] = _no_packets
         self._pool = pool = ArrayPool()
         sizes = (_WINDOW_BYTES, _INNER_BYTES, _INNER_BYTES, 1)
@@ -136,12 +135,6 @@ class LogDecoder:
     def position(self) -> BinlogPosition:
         """Return the last transaction boundary."""
         return self._reader.position()
-
-    @property
-    def lacking(self) -> int:
-        """How many bytes are missing to the end of the event at hand; 0 between events."""
-        window = self._windows[_OUTER]
-        return max(0, window.need - window.held) if window.held else 0
 
     def room(self) -> memoryview:
         """Return where to read the next bytes to, as many as there are up to its size."""
@@ -302,12 +295,13 @@ class LogDecoder:
         state[w.HALT] = 1
 
     def _feed(self, event: Event, inside: bool) -> Iterable[bytes]:
-        rotates = event.type == EventType.ROTATE
-        if rotates or (event.type == EventType.TABLE_MAP and self._reader.tables.full):
+        moves = event.type in (EventType.ROTATE, EventType.FORMAT_DESCRIPTION)
+        if moves or (event.type == EventType.TABLE_MAP and self._reader.tables.full):
             self._hand_over_rows()  # they know their file and their table's slot no longer
         rows = self._reader.feed(event, inside)
-        if rotates:
+        if moves:
             self._watch_until()
+            self._due.append(TakenBack(self._state[w.SEQ]))  # rows that the server died over
         return rows
 
     def _payload(self, event: Event) -> Iterator[Piece]:
@@ -384,10 +378,14 @@ class LogDecoder:
         if not used:  # cells of rows passed over after a lost connection have no row
             return
         window = self._windows[state[w.ROWS_BUFFER]]
-        if state[w.ROW_AT] and state[w.BUFFER] == window.number:
-            for offset in _OFFSETS:  # what the walk broke off goes on in another place
-                state[offset] -= window.begin
-        data = window.hand_over(_LEAST_ROOM)
+        data = window.data
+        # A joined event stays where it is: its buffer takes nothing more and is too large for the
+        # pool, while moving the rest of it after every so many rows would take forever.
+        if window.number != _JOINED or not window.held:
+            if state[w.ROW_AT] and state[w.BUFFER] == window.number:
+                for offset in _OFFSETS:  # what the walk broke off goes on in another place
+                    state[offset] -= window.begin
+            window.hand_over(_LEAST_ROOM)
         shapes, file, pool = self._reader.tables.shapes, self._reader.place.file, self._pool
         self._due.append(FoundRows(data, self._rows, self._cells, used, shapes, file, pool))
         self._rows, self._cells = pool.ints(*self._rows.shape), pool.ints(*self._cells.shape)

@@ -86,11 +86,10 @@ class LogReader:
         until: GtidSet | None = None,
         reread: xa.Reread = xa.nowhere,
     ) -> None:
-        self._flavor = flavor
-        self._options = options
-        self._builder = builder
+        self._flavor, self._options, self._builder = flavor, options, builder
         self._state = state = builder.state
         self._gtid: Gtid | None = None
+        self._without_effect = False
         self._prepared, self._reread = xa.PreparedTransactions(start.prepared), reread
         self.tables = KnownTables(flavor, wanted, options, self._undecodable)
         known = GtidSet.parse(start.gtid_set, flavor)
@@ -173,6 +172,8 @@ class LogReader:
         elif kind == EventType.ROTATE:
             self.place.enter_file(*bodies.rotate(event.body))
         elif kind in BETWEEN_TRANSACTIONS:
+            if kind == EventType.FORMAT_DESCRIPTION and bodies.after_start(event.body):
+                self._abandon()
             self._learn_gtids(event)
             self.place.pass_boundary()
         elif kind not in WITHOUT_ROWS:
@@ -186,6 +187,7 @@ class LogReader:
         self._open(event.timestamp * 1_000_000 if commit_us is None else commit_us, start.has_begin)
         state[w.SOURCE] = w.NO_GTID if self._gtid is None else w.HELD_GTID
         state[w.MUTED] = start.prepared_xa
+        self._without_effect = start.without_effect
 
     def _open(self, commit_us: int, begun: bool) -> None:
         state = self._state
@@ -207,6 +209,17 @@ class LogReader:
         state[w.TRANSACTIONS] += 1
         state[w.EPOCH] += 1
         self._builder.mark()
+
+    def _abandon(self) -> None:
+        """Forget a transaction whose server ended before it did, and undid it when it began."""
+        state = self._state
+        if not state[w.OPEN]:
+            return
+        if state[w.HANDED_OUT]:
+            raise refusals.died_within(str(self.place.bound()))
+        self._builder.back_to_mark()
+        state[w.OPEN], state[w.MUTED], state[w.SOURCE] = 0, 0, w.NO_GTID
+        state[w.EPOCH] += 1
 
     def _learn_gtids(self, event: Event) -> None:
         """Take the set of everything before it from a file's head, if none is known yet."""
@@ -262,6 +275,9 @@ class LogReader:
             self.commit()
 
     def _statement(self, query: bodies.Query) -> None:
+        passed_over, self._without_effect = self._without_effect, False
+        if passed_over:
+            return
         effects = statement_notices(query, self.tables.wanted, self._every_table)
         history = self._options.history
         if history is not None:
@@ -346,6 +362,8 @@ class LogReader:
             except PositionPurged as error:
                 tables = [TableId(*names) for names in prepared.tables] if prepared else ()
                 detail = f"XA COMMIT: {error.message}"
+                # Rows may have been handed out before; those behind them never will be.
+                self._state[w.SKIP_ROWS] = 0
                 for table in sorted(tables or self._every_table()):
                     self._notify(table, "xa", detail, True)
             except Truncated as error:

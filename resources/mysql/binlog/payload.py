@@ -48,8 +48,8 @@ class Payload:
         """Read a part into a window; returns its bytes, 0 at the end.
 
         Raises:
-            Truncated: The payload is damaged, expands to more than it announces, or holds an
-                event larger than that.
+            Truncated: The payload is damaged, expands to more or less than it announces, or
+                holds an event larger than that.
         """
         import zstandard
 
@@ -63,6 +63,8 @@ class Payload:
         self._left -= count
         if self._left < 0:
             raise Truncated("the payload is larger than it announces")
+        if not count and self._left:
+            raise Truncated("the payload is smaller than it announces")
         window.end += count
         return int(count)
 

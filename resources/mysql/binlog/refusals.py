@@ -5,7 +5,7 @@ In: the place and what stands there. Out: errors.
 
 from __future__ import annotations
 
-from resources.errors import UnsupportedEvent
+from resources.errors import CorruptEvent, UnsupportedEvent
 from resources.model.table import TableId
 from resources.mysql.binlog.events import type_name
 
@@ -44,4 +44,13 @@ def lacks_changes(where: str) -> UnsupportedEvent:
         "the server says its log lacks changes (incident)",
         where=where,
         remedy="snapshot every table again and start from its position",
+    )
+
+
+def died_within(where: str) -> CorruptEvent:
+    """Return the error for rows that were handed out and that their server has undone since."""
+    return CorruptEvent(
+        "the server died within the transaction that begins here; a part of it was handed out",
+        where=where,
+        remedy="snapshot again",
     )

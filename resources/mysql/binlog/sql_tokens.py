@@ -27,6 +27,8 @@ _IGNORED_BY_MARIADB = range(50_700, 100_000)
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 _WORD = re.compile(r"[0-9A-Za-z_$\x80-\U0010FFFF]+")
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]+|0[bB][01]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)(?![\w$])")
+_OTHER_MODE = re.compile(r"\s*SET\s+STATEMENT\b.*?\bSQL_MODE\b", re.IGNORECASE | re.DOTALL)
+"""A MariaDB statement that is read in one SQL mode and logged with another."""
 _MAX_DETAIL = 500
 _ESCAPES = {
     "0": "\0", "b": "\b", "n": "\n", "r": "\r", "t": "\t", "Z": "\x1a", "%": r"\%", "_": r"\_"
@@ -82,6 +84,7 @@ def tokenize(query: Query, server: ServerKind | None = None) -> list[Token]:
     """
     sql = query.sql
     out: list[Token] = []
+    may_quote_names = query.ansi_quotes or _OTHER_MODE.match(sql) is not None
     pos, end = 0, len(sql)
     while pos < end:
         skipped = _skip(sql, pos, server)
@@ -90,7 +93,7 @@ def tokenize(query: Query, server: ServerKind | None = None) -> list[Token]:
             continue
         char = sql[pos]
         if char in "'\"`":
-            is_name = char == "`" or (char == '"' and query.ansi_quotes)
+            is_name = char == "`" or (char == '"' and may_quote_names)
             text, pos = _quoted(sql, pos, query.backslash_escapes and not is_name)
             out.append(Token("name", text) if is_name else Token("literal", "", text, True))
         elif match := _NUMBER.match(sql, pos):

@@ -86,6 +86,17 @@ class Statement:
             self.accept("NOT")
             self.accept("EXISTS")
 
+    def settings(self) -> set[str]:
+        """Pass MariaDB's `SET STATEMENT … FOR`; return the keywords in it, none if it is not there.
+
+        The log keeps it before the statement it holds for.
+        """
+        if not (self.peek_word() == "SET" and self.peek_word(1) == "STATEMENT"):
+            return set()
+        passed = self.words_until(frozenset({"FOR"}))
+        self.next_word()
+        return passed
+
     def identifier(self) -> str | None:
         """Pass and return an identifier, None if there is none."""
         token = self._peek()

@@ -16,6 +16,9 @@ from resources.mysql.kernels.jit import lean_inline
 HEADER = 19
 _LOW = 0xFFFFFFFF
 _STANDALONE = 1
+_COMMIT_ID = 2
+_ALTER = 2 | 4 | 8
+"""Flags behind the commit id: START, COMMIT and ROLLBACK ALTER."""
 _XA = 64 | 128  # prepares one, or decides over one
 _TIME_FLAG = 1 << 55
 
@@ -104,6 +107,9 @@ def mariadb_gtid(data: Bytes, s: Ints, sources: Ints, at: int, end: int) -> bool
     """Open the transaction of MariaDB's GTID, of a known domain and server, its number greater."""
     body, source = at + HEADER, w.NO_GTID
     if end - body < 13 or data[body + 12] & _XA:
+        return False
+    extra = body + (21 if data[body + 12] & _COMMIT_ID else 13)
+    if extra < end and data[extra] & _ALTER:
         return False
     number = uint(data, body, 8)
     if s[w.GTIDS_KNOWN]:

@@ -45,6 +45,7 @@ class Shapes:
         lost: Tables that are there in a shape that is not known.
         whole: Whether every table that is there is in `tables` or `lost`.
         fold_case: Whether the server ignores case in names.
+        case_known: Whether `fold_case` is known; log files do not say it.
     """
 
     server: ServerKind
@@ -53,6 +54,7 @@ class Shapes:
     lost: frozenset[TableId] = frozenset()
     whole: bool = True
     fold_case: bool = False
+    case_known: bool = True
 
     def key(self, table: TableId) -> TableId:
         """Return the name a table is known by."""
@@ -63,6 +65,13 @@ class Shapes:
     def get(self, table: TableId) -> TableShape | None:
         """Return a table's shape, None if it is not known."""
         return self.tables.get(self.key(table))
+
+    def in_other_case(self, table: TableId) -> TableId | None:
+        """Return the known table that a name not known may mean, by a server that ignores case."""
+        if self.case_known or self.get(table) is not None:
+            return None
+        folded = str(table).lower()
+        return next((known for known in self.tables if str(known).lower() == folded), None)
 
     def charset(self, database: str) -> str:
         """Return a database's default character set, empty if it is not known."""
@@ -110,6 +119,10 @@ class _Application:
 
     def _changes(self) -> Iterator[TableChange]:
         words = self._words
+        if "SQL_MODE" in words.settings():
+            # The log does not say which mode it was read in.
+            yield from self._unreadable()
+            return
         head = words.next_word()
         if head == "RENAME" and words.accept("TABLE", "TABLES"):
             yield from self._rename()
@@ -128,16 +141,39 @@ class _Application:
         self._words.if_exists()
         if head == "DROP":
             while (dropped := self._words.name()) is not None:
+                yield from self._in_other_case(dropped)
                 yield from self._gone(dropped)
                 self._words.mark(",")
+            yield from self._unreadable()
             return
         table = self._words.name()
-        if table is None or not (self._followed(table) or head == "ALTER"):
+        if table is None:
+            yield from self._unreadable()
             return
         if head == "ALTER":
+            yield from self._in_other_case(table)
             yield from self._alter(table)
+        elif not self._followed(table):
+            return
         elif not tolerant or self._shapes.get(table) is None:
             yield self._create(table, tolerant, "REPLACE" in modifiers)
+
+    def _unreadable(self) -> Iterator[TableChange]:
+        """Yield that every known table the words left may name can have changed.
+
+        Names may stand in brackets under MariaDB's sql_mode MSSQL.
+        """
+        names = {self._shapes.key(name).table for name in self._words.candidates()}
+        for table in sorted(self._shapes.tables) if names else ():
+            if table.table in names and self._followed(table):
+                why = "names in the statement cannot be read"
+                yield TableChange(table, self._shapes.get(table), None, table, unknown=why)
+
+    def _in_other_case(self, table: TableId) -> Iterator[TableChange]:
+        other = self._shapes.in_other_case(table)
+        if other is not None:
+            why = f"{table} may mean it: log files do not say whether case counts in names"
+            yield TableChange(other, self._shapes.get(other), None, other, unknown=why)
 
     def _create(self, table: TableId, tolerant: bool, replacing: bool) -> TableChange:
         before = self._shapes.get(table) if replacing else None
@@ -186,19 +222,22 @@ class _Application:
 
     def _rename(self) -> Iterator[TableChange]:
         """Yield what RENAME TABLE does: from left to right, on the names as they are by then."""
-        words = self._words
+        words, key = self._words, self._shapes.key
         words.if_exists()
         now: dict[TableId, TableId | None] = {}  # which table of before has a name now
         while (old := words.name()) is not None:
+            yield from self._in_other_case(old)
             if words.accept("WAIT", "NOWAIT") and not words.at_end and words.peek_word() != "TO":
                 words.next_word()
             words.skip_past("TO")
             new = words.name()
             if new is None:
+                now[key(old)] = None
                 break
-            now[new] = now.get(old, old)
-            now[old] = None
+            now[key(new)] = now.get(key(old), key(old))
+            now[key(old)] = None
             words.mark(",")
+        yield from self._unreadable()
         for name in sorted(n for n, was in now.items() if was is None):
             yield from self._gone(name)
         for name, was in sorted((n, was) for n, was in now.items() if was not in (None, n)):
@@ -218,7 +257,11 @@ class _Application:
         name = words.identifier() or ""
         words.skip_past("ON")
         table = words.name()
-        if table is None or not self._followed(table):
+        if table is None:
+            yield from self._unreadable()
+            return
+        yield from self._in_other_case(table)
+        if not self._followed(table):
             return
         before = self._shapes.get(table)
         try:

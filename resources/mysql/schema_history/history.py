@@ -37,10 +37,7 @@ from resources.mysql.schema_history.wire_names import (
 from resources.mysql.working_copies import is_working_copy
 
 CatalogShapes = Iterable[tuple[TableShape, BinlogPosition]]
-_CHANGING = re.compile(
-    r"(?:\s|/\*(?!M?!).*?\*/|(?:--|\#)[^\n]*\n)*(?:/\*M?!\d*\s*)?(?:CREATE|ALTER|DROP|RENAME)\b",
-    re.IGNORECASE | re.DOTALL,
-)
+_CHANGING = re.compile(r"\b(?:CREATE|ALTER|DROP|RENAME)\b", re.IGNORECASE)
 ASSUMED = "rows before this statement were read with the shape the table has after it"
 """What a notice says of a table whose shape was taken to be older than it is."""
 _REMEDY = "; binlog_row_metadata = FULL would make the log name its columns itself"
@@ -75,7 +72,8 @@ class SchemaHistory:
         self._wanted = wanted
         self._scope = scope
         self._read = read
-        blank = Shapes(server, whole=read is not None, fold_case=fold_case)
+        live = read is not None
+        blank = Shapes(server, whole=live, fold_case=fold_case, case_known=live)
         self._now = recall(kept, blank)
         self._before: tuple[BinlogPosition, Memory] | None = None
         self._refused: dict[TableId, str] = {}
@@ -201,7 +199,7 @@ class SchemaHistory:
         rewritten = self._rewritten(query, effects)
         before = self._now.shapes_at(lambda since: _past(here, since))
         done = Effects()
-        if _CHANGING.match(query.sql):
+        if _CHANGING.search(query.sql):
             done = apply_statement(query, before, self._followed)
         for database, charset in done.charsets.items():
             self._now = self._now.with_charset(database, charset)

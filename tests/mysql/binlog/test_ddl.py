@@ -166,6 +166,24 @@ def test_what_is_not_understood_counts_as_rewriting(sql: str) -> None:
     assert [rewrites for _, rewrites in judged(sql).values()] == [True]
 
 
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SET STATEMENT max_statement_time=10 FOR TRUNCATE TABLE orders", one("truncate", True)),
+        ("SET STATEMENT a=1, b=(1+2) FOR ALTER TABLE orders ADD INDEX (a)", one("alter", False)),
+        ("SET STATEMENT sql_mode='' FOR DROP TABLE \"orders\"", one("alter", True)),
+        ("SET STATEMENT max_statement_time=10 FOR ANALYZE TABLE orders", {}),
+        ("DROP TABLE x, [orders]", one("drop", True)),
+        ("RENAME TABLE [orders] TO [x]", one("rename", True)),
+        ("RENAME TABLE x TO .orders", one("rename", True)),
+    ],
+)
+def test_mariadbs_own_ways_to_write_a_statement(
+    sql: str, expected: dict[str, tuple[str, bool]]
+) -> None:
+    assert judged(sql) == expected
+
+
 def test_detail_has_no_literals() -> None:
     sql = "INSERT /* secret0 */ INTO orders VALUES ('secret1', \"secret2\", 31337, 0xbeef) -- s3"
     [effect] = statement_notices(Query("shop", sql), WANTED.__contains__, lambda: WANTED)

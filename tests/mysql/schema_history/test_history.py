@@ -111,3 +111,68 @@ def test_a_lost_connection_takes_back_what_comes_again() -> None:
     _follow(history, "ALTER TABLE t RENAME COLUMN a TO b", 150)
     history.restart(replace(_at(150)))
     assert _names(history, 160) == ("id", "b")
+
+
+@pytest.mark.parametrize(
+    ("sql", "name"),
+    [
+        ("SET STATEMENT max_statement_time=10 FOR ALTER TABLE t RENAME COLUMN a TO b", "b"),
+        ("/*!40101 */ ALTER TABLE t RENAME COLUMN a TO b", "b"),
+        ("SET STATEMENT sql_mode='' FOR ALTER TABLE \"t\" RENAME COLUMN a TO b", ""),
+        ("ALTER TABLE [t] RENAME COLUMN [a] TO [b]", ""),
+        ("ALTER TABLE [db].[t] RENAME COLUMN a TO b", ""),
+        ("ALTER TABLE .t RENAME COLUMN a TO b", ""),
+        ("CREATE INDEX i ON .t (a)", ""),
+        ("DROP TABLE [t]", ""),
+        ("RENAME TABLE t TO [x]", ""),
+        ("RENAME TABLE [x] TO t", ""),
+    ],
+)
+def test_no_way_to_write_a_statement_hides_its_table(sql: str, name: str) -> None:
+    """A name looked over would leave the shape before the statement, and rows under its names."""
+    catalog = Catalog("a", _at(100))
+    history = _history(catalog, {}, _at(100))
+    catalog.column, catalog.position = "c", _at(900)
+    _follow(history, sql, 300)
+    if name:
+        assert _names(history, 400) == ("id", name)
+    else:
+        with pytest.raises(UndecodableTableError):
+            _names(history, 400)
+
+
+def test_renames_ignore_case_where_the_server_does() -> None:
+    shapes = Shapes(KIND, {TABLE: _shape("a"), TableId("db", "u"): _shape("b")}, fold_case=True)
+    swap = Query("db", "RENAME TABLE t TO x, U TO T, X TO u")
+    changes = {c.table: c for c in apply_statement(swap, shapes, lambda _: True).tables if c.after}
+    shown = {t.table: c.after and c.after.schema.names for t, c in changes.items()}
+    assert shown == {"t": ("id", "b"), "u": ("id", "a")}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ALTER TABLE T RENAME COLUMN a TO b",
+        "DROP TABLE Db.t",
+        "RENAME TABLE T TO x",
+        "RENAME TABLE x TO y, T TO t2, y TO T",
+        "DROP INDEX i ON T",
+    ],
+)
+@pytest.mark.parametrize("both", [False, True])
+def test_log_files_of_a_server_that_ignores_case(sql: str, both: bool) -> None:
+    """Files do not say whether it does: a shape is lost unless the other spelling is a table."""
+    history = SchemaHistory(KIND, TABLE.__eq__, "", {}, None)
+    if both:
+        history = SchemaHistory(KIND, lambda _: True, "", {}, None)
+    history.begin(_at(4), (), lambda: {"db": "utf8mb4", "Db": "utf8mb4"})
+    _follow(history, CREATE.format("a"), 100)
+    if both:
+        _follow(history, "CREATE TABLE T (id INT PRIMARY KEY, a INT, KEY i (a))", 200)
+        _follow(history, "CREATE TABLE Db.t (id INT PRIMARY KEY, a INT)", 250)
+    _follow(history, sql, 300)
+    if both:
+        assert _names(history, 400) == ("id", "a")
+    else:
+        with pytest.raises(UndecodableTableError):
+            _names(history, 400)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
+import pymysql
 import pytest
 
 from resources.errors import UnsupportedEvent
@@ -89,3 +90,71 @@ def test_hashes_of_long_unique_keys_are_no_columns(
         {"id": 2, "a": "z", "b": None, "c": 6},
     ]
     assert slices[-1].batches[-1].schema.fingerprint() == schema.fingerprint()
+
+
+def test_settings_of_one_statement_do_not_hide_it(mariadb: Any, mariadb_db: str) -> None:
+    room = Room(mariadb, mariadb_db)
+    set_for = "SET STATEMENT max_statement_time = 100 FOR"
+    try:
+        room.execute("SET GLOBAL binlog_row_metadata = NO_LOG")
+        slices = _read(
+            room,
+            f"{set_for} CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT)",
+            "INSERT INTO t VALUES (1, 2, 3)",
+            f"{set_for} ALTER TABLE t MODIFY b INT AFTER id",
+            "INSERT INTO t (id, a, b) VALUES (2, 4, 5)",
+            f"{set_for} TRUNCATE TABLE t",
+        )
+    finally:
+        room.execute("SET GLOBAL binlog_row_metadata = FULL")
+    assert _values(slices, "t") == [{"id": 1, "a": 2, "b": 3}, {"id": 2, "b": 5, "a": 4}]
+    notices = [(n.kind, n.rewrites) for part in slices for n in part.notices]
+    assert notices == [("create", False), ("alter", True), ("truncate", True)]
+
+
+def test_an_alter_in_two_phases_takes_effect_once(mariadb: Any, mariadb_db: str) -> None:
+    room = Room(mariadb, mariadb_db)
+    swap = "ALTER TABLE t RENAME COLUMN a TO b, RENAME COLUMN b TO a"
+    two_phases = "SET SESSION binlog_alter_two_phase = ON"
+    try:
+        room.execute("SET GLOBAL binlog_row_metadata = NO_LOG")
+        slices = _read(
+            room,
+            "CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT)",
+            "INSERT INTO t VALUES (1, 2, 3)",
+            two_phases,
+            swap,
+            "INSERT INTO t (id, a, b) VALUES (2, 4, 5)",
+            swap + ", ALGORITHM=COPY",
+            "INSERT INTO t (id, a, b) VALUES (3, 7, 7)",
+        )
+    finally:
+        room.execute("SET GLOBAL binlog_row_metadata = FULL")
+    assert _values(slices, "t") == [
+        {"id": 1, "a": 2, "b": 3},
+        {"id": 2, "b": 5, "a": 4},
+        {"id": 3, "a": 7, "b": 7},
+    ]
+    kinds = [n.kind for part in slices for n in part.notices]
+    assert kinds == ["create", "alter", "alter"]
+
+
+def test_an_alter_taken_back_changes_nothing(mariadb: Any, mariadb_db: str) -> None:
+    room = Room(mariadb, mariadb_db)
+    failing = "ALTER TABLE t RENAME COLUMN a TO b, RENAME COLUMN b TO a, ADD UNIQUE (c)"
+    try:
+        room.execute("SET GLOBAL binlog_row_metadata = NO_LOG")
+        with closing(room.source()) as source:
+            start = source.current_position()
+            room.execute(
+                "CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT, c INT)",
+                "INSERT INTO t VALUES (1, 2, 3, 4), (2, 2, 3, 4)",
+            )
+            with pytest.raises(pymysql.err.IntegrityError):
+                room.execute("SET SESSION binlog_alter_two_phase = ON", failing)
+            room.execute("INSERT INTO t (id, a, b, c) VALUES (3, 5, 6, 7)")
+            slices = list(source.stream_changes(start, source.current_position(), bool))
+    finally:
+        room.execute("SET GLOBAL binlog_row_metadata = FULL")
+    assert [(row["a"], row["b"]) for row in _values(slices, "t")] == [(2, 3), (2, 3), (5, 6)]
+    assert [n.kind for part in slices for n in part.notices] == ["create"]
