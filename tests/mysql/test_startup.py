@@ -43,16 +43,19 @@ class History:
     times: list[datetime] = field(default_factory=list)
 
     def note(self) -> None:
-        with closing(self.room.source()) as source:
-            self.ends.append(source.current_position())
+        self.ends.append(self.end())
         ((now,),) = self.room.server.execute("SELECT CONVERT_TZ(NOW(6), @@time_zone, '+00:00')")
         self.times.append(now.replace(tzinfo=UTC))
+
+    def end(self) -> BinlogPosition:
+        """The log's present end: MariaDB writes a checkpoint some time after a new file."""
+        with closing(self.room.source()) as source:
+            return source.current_position()
 
     def rows_from(self, start: BinlogPosition, until: BinlogPosition | None = None) -> list[int]:
         """Ids of the rows the log holds from a position on."""
         with closing(self.room.source()) as source:
-            end = until or source.current_position()
-            return ids_of(source.stream_changes(start, end, lambda: False))
+            return ids_of(source.stream_changes(start, until or self.end(), lambda: False))
 
     def start(self, startup: Any) -> BinlogPosition:
         with closing(self.room.source(startup=startup)) as source:
@@ -170,7 +173,7 @@ def test_the_end_of_a_file_is_the_begin_of_the_next(history: History) -> None:
 
 
 def test_places_the_log_does_not_have(history: History) -> None:
-    last = history.ends[-1]
+    last = history.end()
     for place in (FilePlace(last.file, last.offset + 1), FilePlace("binlog.999999")):
         with pytest.raises(ConfigError, match="past the log's end"):
             history.start(place)
@@ -216,7 +219,7 @@ def test_a_run_stops_where_it_is_told(history: History) -> None:
 def test_a_stop_to_come_is_the_present_end_and_one_long_past_the_first_byte(
     history: History,
 ) -> None:
-    end = history.ends[-1]
+    end = history.end()
     later = [FilePlace(end.file, end.offset + 999), FilePlace("binlog.999999", 4)]
     for place in (*later, TimePlace(datetime.now(UTC) + timedelta(days=1))):
         until = history.stop(place)

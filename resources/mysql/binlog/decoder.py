@@ -33,10 +33,10 @@ from resources.mysql.kernels import walk_state as w
 from resources.mysql.kernels.walk import walk
 
 _OUTER, _INNER, _WRITTEN, _JOINED = range(4)
-_WINDOW_BYTES = 2 << 20
+_WINDOW_BYTES = 1 << 20
 _INNER_BYTES = 1 << 20
 _LEAST_ROOM = 1 << 16
-_MOST_READ = 1 << 18
+_MOST_READ = 1 << 20
 _ROWS = 1 << 16
 _CELLS = 1 << 20
 _OFFSETS = (w.EVENT_BEGIN, w.EVENT_END, w.NEXT, w.ROW_AT, w.ROW_END)

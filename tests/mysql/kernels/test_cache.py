@@ -41,6 +41,7 @@ def run(install: Path, cache_home: Path) -> tuple[str, int]:
     """Where a new process keeps compiled code, and how much of it was there."""
     env = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
     env |= {"PYTHONPATH": str(install), "XDG_CACHE_HOME": str(cache_home)}
+    env |= {"PYTHONDONTWRITEBYTECODE": "1"}  # what is looked for are kernels
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], env=env, cwd=install, capture_output=True, text=True
     )
