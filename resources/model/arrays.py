@@ -25,18 +25,22 @@ def from_numbers(arrow: pa.DataType, values: npt.NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(arrow, len(values), [None, pa.py_buffer(values)])
 
 
+def pack_bits(mask: npt.NDArray[np.bool_]) -> pa.Buffer:
+    """Return a mask as Arrow keeps booleans and validity."""
+    return pa.py_buffer(np.packbits(mask, bitorder="little"))
+
+
 def from_mask(mask: npt.NDArray[np.bool_]) -> pa.BooleanArray:
     """Return a mask as booleans without NULLs."""
-    bits = np.packbits(mask, bitorder="little")
-    return pa.Array.from_buffers(pa.bool_(), len(mask), [None, pa.py_buffer(bits)])
+    return pa.Array.from_buffers(pa.bool_(), len(mask), [None, pack_bits(mask)])
 
 
 def from_words(words: Sequence[str | None]) -> pa.StringArray:
     """Return words as strings; less than 2 GiB of UTF-8."""
     encoded = [b"" if word is None else word.encode() for word in words]
     offsets = np.fromiter(accumulate(map(len, encoded), initial=0), np.int32, len(words) + 1)
-    known = from_mask(np.array([word is not None for word in words], dtype=bool))
-    buffers = [known.buffers()[1], pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    known = pack_bits(np.array([word is not None for word in words], dtype=bool))
+    buffers = [known, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
     return pa.Array.from_buffers(pa.string(), len(words), buffers)
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection, delete, func, insert, select
 
 from resources.errors import ContinuityBroken
+from resources.model.arrays import to_numbers
 from resources.model.change import SEQ
 from resources.model.table import TableId
 from resources.stores.database import StateDatabase
@@ -145,7 +146,7 @@ class ParquetParts:
                 if _overlaps(reader.metadata.row_group(n), low, high)
             ]
             for batch in reader.iter_batches(_BATCH_ROWS, row_groups=groups):
-                seqs = batch.column(SEQ).to_numpy()
+                seqs = to_numbers(batch.column(SEQ))
                 first, end = seqs.searchsorted([low, high + 1])
                 if end > first:
                     yield batch.slice(first, end - first)
@@ -169,7 +170,7 @@ def _merge(
         name, batch, rest = heads.pop(0)
         end = batch.num_rows
         if heads:
-            end = int(batch.column(SEQ).to_numpy().searchsorted(_first(heads[0][1])))
+            end = int(to_numbers(batch.column(SEQ)).searchsorted(_first(heads[0][1])))
         yield name, batch.slice(0, end)
         left = batch.slice(end) if end < batch.num_rows else next(rest, None)
         if left is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -114,7 +114,7 @@ class SegmentWriter:
         self._require_order(table, buffer, batch.rows)
         if buffer.given is not batch.schema:
             self._change_schema(buffer, batch.schema)
-        buffer.kinds += np.bincount(_numpy(batch.rows, OP), minlength=4)[:4]
+        buffer.kinds += np.bincount(to_numbers(batch.rows.column(OP)), minlength=4)[:4]
         self.rows += batch.rows.num_rows
         assert buffer.schema is not None
         rows = pa.RecordBatch.from_arrays(batch.rows.columns, schema=change_schema(buffer.schema))
@@ -172,25 +172,11 @@ class SegmentWriter:
             return self._store.extend_empty(
                 end, self._lease, self._run_id, self._capture_filter, shapes
             )
-        size, checksum = self._publish()
-        segment = Segment(
-            pipeline=self._store.pipeline,
-            number=self.number,
-            start=self._start,
-            end=end,
-            window=window,
-            file=self._name,
-            size_bytes=size,
-            rows=self.rows,
+        segment = replace(
+            self._publish(end, window),
             transactions=transactions,
-            tables={table_key(t): _stats(t, self._tables[t]) for t in sorted(self._tables)},
             first_ts_us=first_ts_us,
             last_ts_us=last_ts_us,
-            checksum=checksum,
-            capture_filter=self._capture_filter,
-            committed_us=0,
-            run_id=self._run_id,
-            token=self._lease.token,
         )
         versions = [s for t in sorted(self._tables) for s in self._tables[t].versions.values()]
         try:
@@ -201,8 +187,8 @@ class SegmentWriter:
         failpoint("segment.after_commit")
         return committed
 
-    def _publish(self) -> tuple[int, str]:
-        """Put the whole file in its place; returns its size and checksum."""
+    def _publish(self, end: Position, window: str) -> Segment:
+        """Put the whole file in its place; returns the segment, without transactions and times."""
         for buffer in self._tables.values():
             self._flush(buffer)
         output = self._open()
@@ -211,7 +197,25 @@ class SegmentWriter:
         assert self._temporary is not None
         self._files.publish(output.file, self._temporary, self._name, "segment")
         self._temporary = None
-        return output.size_bytes, checksum
+        return Segment(
+            pipeline=self._store.pipeline,
+            number=self.number,
+            start=self._start,
+            end=end,
+            window=window,
+            file=self._name,
+            size_bytes=output.size_bytes,
+            rows=self.rows,
+            transactions=0,
+            tables={table_key(t): _stats(t, self._tables[t]) for t in sorted(self._tables)},
+            first_ts_us=0,
+            last_ts_us=0,
+            checksum=checksum,
+            capture_filter=self._capture_filter,
+            committed_us=0,
+            run_id=self._run_id,
+            token=self._lease.token,
+        )
 
     def abandon(self) -> None:
         """Drop everything that was written; the log is as before. May be called twice."""
@@ -223,7 +227,7 @@ class SegmentWriter:
         self._tables.clear()
 
     def _require_order(self, table: TableId, buffer: _TableBuffer, rows: pa.RecordBatch) -> None:
-        seqs = _numpy(rows, SEQ)
+        seqs = to_numbers(rows.column(SEQ))
         first, last = int(seqs[0]), int(seqs[-1])
         if segment_of(first) != self.number or segment_of(last) != self.number:
             raise self._misplaced(table, first)
@@ -270,7 +274,7 @@ class SegmentWriter:
             return
         assert buffer.schema is not None
         rows = pa.concat_batches(buffer.batches)
-        seqs = _numpy(rows, SEQ)
+        seqs = to_numbers(rows.column(SEQ))
         with self._files.translated_errors(self._name):
             self._open().write_block(
                 buffer.schema.table, buffer.fingerprint, rows, int(seqs[0]), int(seqs[-1])
@@ -284,10 +288,6 @@ class SegmentWriter:
             file, self._temporary = self._files.create_temporary(self._name)
             self._output = SegmentFileWriter(file)
         return self._output
-
-
-def _numpy(rows: pa.RecordBatch, column: str) -> np.ndarray:
-    return to_numbers(rows.column(column))
 
 
 def _stats(table: TableId, buffer: _TableBuffer) -> TableStats:

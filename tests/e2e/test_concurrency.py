@@ -22,25 +22,16 @@ from cdc_assets.engine.run import (
 )
 from resources.errors import LeaseHeld
 from resources.model.table import TableId
-from resources.mysql.connection import MySQLSettings
 from tests import oracle
 from tests.e2e import child
+from tests.mysql.room import tcp_settings
 from tests.processes import CONTEXT
-from tests.servers import CDC_PASSWORD, CDC_USER
 
 
 @pytest.fixture
 def setup(mysql: Any, mysql_db: str, tmp_path: Path) -> child.Setup:
-    settings = MySQLSettings(
-        host=mysql.host,
-        port=mysql.port,
-        user=CDC_USER,
-        password=CDC_PASSWORD,
-        tls="off",
-        flavor="mysql",
-    )
     mysql.execute(f"CREATE TABLE {mysql_db}.t (id INT PRIMARY KEY, n INT)")
-    return child.Setup(settings, mysql_db, tmp_path)
+    return child.Setup(tcp_settings(mysql), mysql_db, tmp_path)
 
 
 def _insert(mysql: Any, setup: child.Setup, low: int, high: int) -> None:

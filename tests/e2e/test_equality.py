@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from resources.mysql.connection import MySQLSettings
 from tests import oracle
 from tests.e2e import child
 from tests.e2e.random_dml import TABLES, RandomDml
-from tests.servers import CDC_PASSWORD, CDC_USER
+from tests.mysql.room import tcp_settings
 
 KILLS = (
     "capture.before_commit",
@@ -56,15 +55,7 @@ def _one_history(server: Any, home: Path, seed: int) -> tuple[int, int]:
     rnd = random.Random(seed)
     database = f"history_{seed}"
     server.execute(f"DROP DATABASE IF EXISTS {database}", f"CREATE DATABASE {database}")
-    settings = MySQLSettings(
-        host=server.host,
-        port=server.port,
-        user=CDC_USER,
-        password=CDC_PASSWORD,
-        tls="off",
-        flavor=server.kind,
-    )
-    setup = child.Setup(settings, database, home)
+    setup = child.Setup(tcp_settings(server), database, home)
     writers = RandomDml(server.connect, database, seed)
     writers.create(rnd.choice((0, 30, 150)))
     writers.start()

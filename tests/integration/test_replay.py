@@ -13,14 +13,13 @@ from cdc_assets.engine.replay import replay_dirty
 from cdc_assets.engine.run import run_snapshot, run_sync
 from resources.model.source import RowSource
 from resources.model.table import TableId
-from resources.mysql.connection import MySQLSettings
 from resources.mysql.source import MySQLSource
 from resources.sinks.duckdb import DuckDBSink
 from resources.sql.source import SqlPollingSource
 from resources.stores.change_log import ChangeLog
 from resources.stores.database import StateDatabase
 from tests import oracle
-from tests.servers import CDC_PASSWORD, CDC_USER
+from tests.mysql.room import tcp_settings
 
 KEYS = {
     "TIME(3)": ("-01:30:00.250", "800:00:00"),
@@ -54,15 +53,9 @@ def test_rows_with_zero_dates_come_back_by_every_kind_of_key(
     mysql_family: Any, family_db: str, tmp_path: Path, key_type: str
 ) -> None:
     server, (one, two) = mysql_family, KEYS[key_type]
-    settings = MySQLSettings(
-        host=server.host,
-        port=server.port,
-        user=CDC_USER,
-        password=CDC_PASSWORD,
-        tls="off",
-        flavor=server.kind,
+    source = MySQLSource(
+        tcp_settings(server), pipeline="p", include=[f"{family_db}.*"], zero_dates="dirty"
     )
-    source = MySQLSource(settings, pipeline="p", include=[f"{family_db}.*"], zero_dates="dirty")
     table = TableId(family_db, "t")
     connection = server.connect()
     with connection.cursor() as cursor:
@@ -113,10 +106,9 @@ def test_polled_rows_come_back_by_their_id(postgres: Any, postgres_db: str, tmp_
 def test_rows_that_are_gone_are_deleted_in_the_target(
     mysql: Any, mysql_db: str, tmp_path: Path
 ) -> None:
-    settings = MySQLSettings(
-        host=mysql.host, port=mysql.port, user=CDC_USER, password=CDC_PASSWORD, tls="off"
+    source = MySQLSource(
+        tcp_settings(mysql), pipeline="p", include=[f"{mysql_db}.*"], zero_dates="dirty"
     )
-    source = MySQLSource(settings, pipeline="p", include=[f"{mysql_db}.*"], zero_dates="dirty")
     pipeline = _pipeline(tmp_path, source)
     with mysql.connect().cursor() as cursor:
         cursor.execute("SET SESSION sql_mode = ''")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -15,6 +17,7 @@ from resources.mysql.source import MySQLSource
 from tests.servers import CDC_PASSWORD, CDC_USER, Server
 
 WHOLE = Chunk(1, None, None)
+T = TypeVar("T")
 
 
 def settings_for(server: Server, **changes: Any) -> MySQLSettings:
@@ -26,6 +29,27 @@ def settings_for(server: Server, **changes: Any) -> MySQLSettings:
         "flavor": server.kind,
     }
     return MySQLSettings(**{**defaults, **changes})
+
+
+def tcp_settings(server: Server) -> MySQLSettings:
+    """The same over TCP, as pipelines connect."""
+    return settings_for(server, socket=None, host=server.host, port=server.port, tls="off")
+
+
+@contextmanager
+def started_together(
+    kinds: Mapping[str, Callable[[], Server]], work: Callable[[str, Server], T]
+) -> Iterator[dict[str, T]]:
+    """Servers by name, and what `work` made of each, until the end."""
+    with ThreadPoolExecutor() as threads:
+        started = threads.map(lambda name: kinds[name]().start(), kinds)
+        servers = dict(zip(kinds, started, strict=True))
+        try:
+            found = threads.map(work, servers, servers.values())
+            yield dict(zip(servers, found, strict=True))
+        finally:
+            for server in servers.values():
+                server.close()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ import pytest
 from resources.errors import ConfigError, PositionPurged
 from resources.model.place import FilePlace, GtidPlace, TimePlace
 from resources.model.position import BinlogPosition
-from tests.mysql.room import Room
+from tests.mysql.room import Room, started_together
 from tests.servers import Server
 from tests.servers.mariadb import MariaDBServer
 from tests.servers.mysql import MySQLServer
@@ -89,14 +88,8 @@ def _write_history(server: Server) -> History:
 
 @pytest.fixture(scope="module")
 def histories() -> Iterator[dict[str, History]]:
-    with ThreadPoolExecutor() as threads:
-        servers = dict(zip(KINDS, threads.map(lambda k: KINDS[k]().start(), KINDS), strict=True))
-        try:
-            written = threads.map(_write_history, servers.values())
-            yield dict(zip(KINDS, written, strict=True))
-        finally:
-            for server in servers.values():
-                server.close()
+    with started_together(KINDS, lambda _, server: _write_history(server)) as written:
+        yield written
 
 
 @pytest.fixture(params=list(KINDS))

@@ -19,16 +19,16 @@ import zstandard
 
 from resources.errors import ConfigError, CorruptEvent, SourceUnavailable, UnsupportedEvent
 from resources.model.place import FIRST_OFFSET
-from resources.mysql.binlog.cursor import Cursor
+from resources.mysql.binlog.bodies import executed_before
 from resources.mysql.binlog.events import HEADER_SIZE, Event, EventFraming, EventType
 from resources.mysql.binlog.gtid import Flavor, GtidSet
-from resources.mysql.binlog.log_search import GTID_SETS
+from resources.mysql.binlog.sql_tokens import ServerKind
+from resources.mysql.connection import flavor_of, version_tuple
 
 _NAME = re.compile(r"(?P<name>(?P<log>.+)\.(?P<number>\d{1,18}))(?P<packed>\.gz|\.zst)?")
 _MAGIC, _ENCRYPTED = b"\xfebin", b"\xfdbin"
 _IN_USE = 0x01
 _VERSION_AT, _VERSION_SIZE = 2, 50
-_VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
 _LARGEST_DESCRIPTION = 4096
 _SKIP_BYTES = 1 << 20
 
@@ -58,17 +58,15 @@ class Description:
 
     Args:
         checksums: Whether its events end in a CRC32.
-        flavor: Whose file it is.
+        server: Whose file it is.
         server_id: The server that wrote it.
-        version: Its version as version comments count it, 90704 for 9.7.4.
         in_use: Whether it was never closed: still written when it was copied, or its server died.
         gtids: What was executed before it; empty where the log does not say.
     """
 
     checksums: bool
-    flavor: Flavor
+    server: ServerKind
     server_id: int
-    version: int
     in_use: bool
     gtids: GtidSet
 
@@ -218,21 +216,15 @@ def _description(stream: IO[bytes], file: ArchivedFile) -> Description:
     event = framing.parse(data, file.name)
     checksums, in_use = framing.checksums, bool(event.flags & _IN_USE)
     version = event.body[_VERSION_AT : _VERSION_AT + _VERSION_SIZE].decode("latin-1")
-    flavor: Flavor = "mariadb" if "mariadb" in version.lower() else "mysql"
-    gtids = GtidSet(flavor)
+    flavor: Flavor = "mariadb" if flavor_of(version, "") == "mariadb" else "mysql"
+    gtids = None
     for following in read_events(stream, file.name, framing):
-        if following.type in GTID_SETS:
-            gtids = GTID_SETS[EventType(following.type)](Cursor(following.body))
-        elif following.type == EventType.START_ENCRYPTION:
+        if following.type == EventType.START_ENCRYPTION:
             continue
+        gtids = executed_before(following, flavor)
         break
-    return Description(checksums, flavor, event.server_id, _number(version), in_use, gtids)
-
-
-def _number(version: str) -> int:
-    found = _VERSION.match(version)
-    major, minor, patch = map(int, found.groups()) if found else (0, 0, 0)
-    return major * 10_000 + minor * 100 + patch
+    server = ServerKind.of(flavor, version_tuple(version))
+    return Description(checksums, server, event.server_id, in_use, gtids or GtidSet(flavor))
 
 
 def _short(file: ArchivedFile) -> SourceUnavailable:

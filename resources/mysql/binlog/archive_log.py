@@ -18,7 +18,6 @@ from resources.mysql.binlog.archive import Archive, ArchivedFile, read_events
 from resources.mysql.binlog.events import ARTIFICIAL, Event, EventFraming, EventType
 from resources.mysql.binlog.gtid import Flavor, GtidSet
 from resources.mysql.binlog.log_search import LogSearch
-from resources.mysql.binlog.sql_tokens import ServerKind
 from resources.mysql.binlog.table_map import table_name
 
 _LOOK_BYTES = 32 << 20
@@ -47,9 +46,9 @@ class ArchiveLog:
                 ".zst behind",
             )
         head = archive.describe(self.files[0])
-        self.flavor: Flavor = head.flavor
-        self.server = ServerKind(head.flavor, head.version)
-        self.identity = ServerIdentity(head.flavor, f"server_id {head.server_id}")
+        self.server = head.server
+        self.flavor: Flavor = head.server.flavor
+        self.identity = ServerIdentity(self.flavor, f"server_id {head.server_id}")
         self.names: Sequence[str] = [file.name for file in self.files]
 
     @property

@@ -107,7 +107,7 @@ class ArchiveStream:
         self._poll_interval = poll_interval
         self._said = ""
 
-    def run(self, closed: Callable[[], bool]) -> Iterator[Piece]:
+    def run(self, closed: Callable[[], bool]) -> Generator[Piece]:
         """Yield slices until done.
 
         Args:
@@ -242,9 +242,10 @@ def begin_file(
         CorruptEvent: It is a file of the other kind of server.
     """
     head = archive.describe(file)
-    if head.flavor != flavor:
+    if head.server.flavor != flavor:
         raise CorruptEvent(
-            f"the file was written by {head.flavor}, those before it by {flavor}", where=file.path
+            f"the file was written by {head.server.flavor}, those before it by {flavor}",
+            where=file.path,
         )
     decoder.begin_events(head.checksums)
     decoder.enter_file(file.name, offset)

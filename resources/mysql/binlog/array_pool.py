@@ -21,28 +21,24 @@ class ArrayPool:
     """Keeps a few arrays of each shape; one that is never given back is no loss."""
 
     def __init__(self) -> None:
-        self._bytes: defaultdict[tuple[int, ...], deque[Bytes]] = defaultdict(deque)
-        self._ints: defaultdict[tuple[int, ...], deque[Ints]] = defaultdict(deque)
+        self._free: defaultdict[tuple[str, tuple[int, ...]], deque[Any]] = defaultdict(deque)
 
     def bytes(self, size: int) -> Bytes:
         """Return an array of uint8."""
-        free = self._bytes[(size,)]
-        return free.pop() if free else np.empty(size, np.uint8)
+        array: Bytes = self._take(np.uint8, (size,))
+        return array
 
     def ints(self, *shape: int) -> Ints:
         """Return an array of int64."""
-        free = self._ints[shape]
-        return free.pop() if free else np.empty(shape, np.int64)
+        array: Ints = self._take(np.int64, shape)
+        return array
 
-    def give_bytes(self, array: Bytes) -> None:
+    def give(self, array: npt.NDArray[Any]) -> None:
         """Take an array nobody looks at any longer."""
-        _keep(self._bytes[array.shape], array)
+        free = self._free[array.dtype.char, array.shape]
+        if array.nbytes <= _MOST_BYTES and len(free) < _KEPT:
+            free.append(array)
 
-    def give_ints(self, array: Ints) -> None:
-        """Take an array nobody looks at any longer."""
-        _keep(self._ints[array.shape], array)
-
-
-def _keep(free: deque[Any], array: npt.NDArray[Any]) -> None:
-    if array.nbytes <= _MOST_BYTES and len(free) < _KEPT:
-        free.append(array)
+    def _take(self, kind: type[np.integer[Any]], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+        free = self._free[np.dtype(kind).char, shape]
+        return free.pop() if free else np.empty(shape, kind)

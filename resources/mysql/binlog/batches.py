@@ -49,9 +49,8 @@ class FoundRows:
 
     def release(self) -> None:
         """Let the arrays be used again."""
-        self.pool.give_bytes(self.data)
-        self.pool.give_ints(self.rows)
-        self.pool.give_ints(self.cells)
+        for array in (self.data, self.rows, self.cells):
+            self.pool.give(array)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,20 @@ from dataclasses import dataclass
 from resources.mysql.binlog.charsets import charset_of_collation, text_decoder
 from resources.mysql.binlog.cursor import Cursor, Truncated
 from resources.mysql.binlog.events import Event, EventType
-from resources.mysql.binlog.gtid import Flavor, Gtid, gtid_number, gtid_tag
+from resources.mysql.binlog.gtid import (
+    Flavor,
+    Gtid,
+    GtidSet,
+    decode_list,
+    decode_set,
+    gtid_number,
+    gtid_tag,
+)
 
+_SETS = {
+    "mysql": (EventType.PREVIOUS_GTIDS, decode_set),
+    "mariadb": (EventType.GTID_LIST, decode_list),
+}
 _MARIADB_STANDALONE = 1
 _MARIADB_COMMIT_ID = 2
 _MARIADB_PREPARED_XA = 64
@@ -200,6 +212,12 @@ def _last_flags(cursor: Cursor, flags: int) -> int:
         cursor.take(4)
         cursor.take(cursor.uint(1) + cursor.uint(1))
     return cursor.uint(1) if cursor.left else 0
+
+
+def executed_before(event: Event, flavor: Flavor) -> GtidSet | None:
+    """Return the transactions executed before a file, by its head; None if it is no such event."""
+    kind, decode = _SETS[flavor]
+    return decode(Cursor(event.body)) if event.type == kind else None
 
 
 def statement(event: Event) -> Query:

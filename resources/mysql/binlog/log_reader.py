@@ -17,7 +17,7 @@ from resources.model.position import BinlogPosition, PreparedTransaction
 from resources.model.table import TableId
 from resources.mysql.binlog import bodies, refusals, xa
 from resources.mysql.binlog.bodies import TransactionStart
-from resources.mysql.binlog.cursor import Cursor, Truncated
+from resources.mysql.binlog.cursor import Truncated
 from resources.mysql.binlog.ddl import statement_notices
 from resources.mysql.binlog.events import (
     BETWEEN_TRANSACTIONS,
@@ -27,7 +27,7 @@ from resources.mysql.binlog.events import (
     EventType,
     type_name,
 )  # fmt: skip
-from resources.mysql.binlog.gtid import Flavor, Gtid, GtidSet, decode_list, decode_set
+from resources.mysql.binlog.gtid import Flavor, Gtid, GtidSet
 from resources.mysql.binlog.gtid_track import GtidTrack
 from resources.mysql.binlog.known_tables import KnownTables
 from resources.mysql.binlog.log_place import LogPlace
@@ -37,11 +37,6 @@ from resources.mysql.binlog.rows import DUMMY_TABLE, ROW_EVENTS, inflated, row_h
 from resources.mysql.binlog.slices import SliceBuilder
 from resources.mysql.binlog.table_map import table_number
 from resources.mysql.kernels import walk_state as w
-
-_SETS = {
-    "mysql": (EventType.PREVIOUS_GTIDS, decode_set),
-    "mariadb": (EventType.GTID_LIST, decode_list),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +111,17 @@ class LogReader:
 
     def restart(self) -> None:
         """Go back to the last boundary: the connection was lost."""
-        state = self._state
-        self._builder.back_to_mark()
         if self._options.history is not None:
             self._options.history.restart(self.place.bound())
-        state[w.OPEN], state[w.MUTED], state[w.SOURCE] = 0, 0, w.NO_GTID
+        self._undo()
         self.place.restart()
-        state[w.SKIP_ROWS] = state[w.HANDED_OUT]
+        self._state[w.SKIP_ROWS] = self._state[w.HANDED_OUT]
+
+    def _undo(self) -> None:
+        """Forget the open transaction."""
+        state = self._state
+        self._builder.back_to_mark()
+        state[w.OPEN], state[w.MUTED], state[w.SOURCE] = 0, 0, w.NO_GTID
         state[w.EPOCH] += 1
 
     def feed(self, event: Event, inside: bool = False) -> Iterable[bytes]:
@@ -212,22 +211,20 @@ class LogReader:
 
     def _abandon(self) -> None:
         """Forget a transaction whose server ended before it did, and undid it when it began."""
-        state = self._state
-        if not state[w.OPEN]:
+        if not self._state[w.OPEN]:
             return
-        if state[w.HANDED_OUT]:
+        if self._state[w.HANDED_OUT]:
             raise refusals.died_within(str(self.place.bound()))
-        self._builder.back_to_mark()
-        state[w.OPEN], state[w.MUTED], state[w.SOURCE] = 0, 0, w.NO_GTID
-        state[w.EPOCH] += 1
+        self._undo()
 
     def _learn_gtids(self, event: Event) -> None:
         """Take the set of everything before it from a file's head, if none is known yet."""
-        kind, decode = _SETS[self._flavor]
-        if self._state[w.GTIDS_KNOWN] or event.type != kind:
+        if self._state[w.GTIDS_KNOWN]:
             return
-        self.track.replace(decode(Cursor(event.body)))
-        self._state[w.GTIDS_KNOWN] = 1
+        known = bodies.executed_before(event, self._flavor)
+        if known is not None:
+            self.track.replace(known)
+            self._state[w.GTIDS_KNOWN] = 1
 
     def _rows(self, event: Event) -> Iterable[bytes]:
         """Refuse a row event the walk did not take, or inflate it."""

@@ -18,15 +18,13 @@ from typing import Protocol
 from resources.errors import ConfigError, PositionPurged
 from resources.model.place import FIRST_OFFSET, FilePlace, GtidPlace, Place, TimePlace
 from resources.model.position import BinlogPosition, ServerIdentity
-from resources.mysql.binlog.cursor import Cursor
+from resources.mysql.binlog.bodies import executed_before
 from resources.mysql.binlog.events import Event, EventType
-from resources.mysql.binlog.gtid import Flavor, GtidSet, decode_list, decode_set
+from resources.mysql.binlog.gtid import Flavor, GtidSet
 from resources.mysql.binlog.log_reader import LogReader
 from resources.mysql.binlog.options import StreamOptions
 from resources.mysql.binlog.slices import SliceBuilder
 
-GTID_SETS = {EventType.PREVIOUS_GTIDS: decode_set, EventType.GTID_LIST: decode_list}
-"""How the event of a file's head is read that says what was executed before the file."""
 _BEFORE_SETS = frozenset(
     {EventType.ROTATE, EventType.FORMAT_DESCRIPTION, EventType.START_ENCRYPTION}
     | {EventType.HEARTBEAT, EventType.HEARTBEAT_V2}
@@ -206,10 +204,8 @@ class LogSearch:
             for event in events:
                 if event.type == EventType.FORMAT_DESCRIPTION:
                     time_us = event.timestamp * _SECOND_US
-                elif event.type in GTID_SETS:
-                    gtids = GTID_SETS[EventType(event.type)](Cursor(event.body))
-                    break
                 elif event.type not in _BEFORE_SETS:
+                    gtids = executed_before(event, self._log.flavor) or gtids
                     break
         return Head(time_us, gtids)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from queue import Queue
 from typing import TypeAlias
@@ -17,14 +17,14 @@ from typing import TypeAlias
 from resources.model.change import LogSlice
 from resources.mysql.binlog.gatherer import Gatherer, Piece
 
-Produce: TypeAlias = Callable[[Callable[[], bool]], Iterator[Piece]]
+Produce: TypeAlias = Callable[[Callable[[], bool]], Generator[Piece]]
 """Yields pieces until what it is given says that nobody wants more."""
 
 _AHEAD_BYTES = 32 << 20
 _AHEAD_PIECES = 3
 
 
-def read_ahead(produce: Produce) -> Iterator[LogSlice]:
+def read_ahead(produce: Produce) -> Generator[LogSlice]:
     """Yield the slices of what `produce` yields; an error comes after the slices before it.
 
     At most one slice, or several small ones, wait to be taken. The threads begin with the first
@@ -81,7 +81,7 @@ class _Ahead:
     def _walk(self) -> None:
         error = None
         try:
-            with closing(self._produce(self._closed.is_set)) as pieces:  # type: ignore[type-var]
+            with closing(self._produce(self._closed.is_set)) as pieces:
                 for piece in pieces:
                     self._pieces.put(piece)
                     if self._closed.is_set():

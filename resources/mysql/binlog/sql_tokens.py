@@ -47,6 +47,12 @@ class ServerKind:
     flavor: Flavor
     version: int
 
+    @classmethod
+    def of(cls, flavor: Flavor, version: tuple[int, int, int]) -> ServerKind:
+        """Return the kind of a server of a version `major.minor.patch`."""
+        major, minor, patch = version
+        return cls(flavor, major * 10_000 + minor * 100 + patch)
+
 
 @dataclass(frozen=True, slots=True)
 class Token:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -110,7 +110,7 @@ class _Stream:
         self._failed_at = ""
         self._corrupt_at = ""
 
-    def run(self, closed: Callable[[], bool]) -> Iterator[Piece]:
+    def run(self, closed: Callable[[], bool]) -> Generator[Piece]:
         """Read until done or `closed`, over as many connections as it takes."""
         if self._nothing_to_do:
             return

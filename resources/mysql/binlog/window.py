@@ -53,7 +53,7 @@ class Window:
         """Move the bytes held to the front, into a larger or again smaller buffer if need be."""
         size = self._size(least)
         if size != len(self.data):
-            self._pool.give_bytes(self._move_to(self._pool.bytes(size)))
+            self._pool.give(self._move_to(self._pool.bytes(size)))
         else:
             self._move_to(self.data)
 

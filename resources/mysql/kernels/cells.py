@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from resources.model.arrays import pack_bits
 from resources.mysql.kernels.intrinsics import BLOCK, copy_block
 from resources.mysql.kernels.jit import kernel, lean_kernel
 
@@ -66,7 +67,7 @@ Converter: TypeAlias = Callable[[Cells], Converted]
 
 def pack_validity(null: Mask) -> pa.Buffer | None:
     """Return Arrow's validity bitmap for a mask of NULLs, None if there are none."""
-    return pa.py_buffer(np.packbits(~null, bitorder="little")) if null.any() else None
+    return pack_bits(~null) if null.any() else None
 
 
 def locate(data: Bytes, begins: Ints, prefix: int, width: int) -> Cells:

@@ -45,9 +45,8 @@ WHERE T.TABLE_SCHEMA IN %s AND T.TABLE_NAME IN %s"""
 
 def server_kind(facts: ServerFacts) -> ServerKind:
     """Return what a server's statements are written for."""
-    major, minor, patch = facts.version
     flavor: Flavor = "mariadb" if facts.flavor == "mariadb" else "mysql"
-    return ServerKind(flavor, major * 10_000 + minor * 100 + patch)
+    return ServerKind.of(flavor, facts.version)
 
 
 def read_shapes(

@@ -75,5 +75,5 @@ def test_closing_ends_both_threads_whatever_they_wait_for() -> None:
     slices = read_ahead(endless)
     assert offsets(slices, 3) == [1, 2, 3]
     assert threads() == {"binlog walk", "binlog convert"}
-    slices.close()  # type: ignore[attr-defined]
+    slices.close()
     assert not threads()

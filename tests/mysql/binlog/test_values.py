@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from resources.model.change import RowKind
 from resources.model.table import TableSchema
 from resources.mysql.catalog import read_schemas
-from resources.mysql.connection import MySQLSettings, connect
+from resources.mysql.connection import connect
 from resources.mysql.result_set import select_arrow, select_list
 from tests.mysql.binlog.log import Log, folded, rows_of
-from tests.servers import CDC_PASSWORD, CDC_USER
+from tests.mysql.room import settings_for
 
 COLUMNS = """
  id BIGINT UNSIGNED AUTO_INCREMENT PRIMARY KEY,
@@ -101,10 +101,7 @@ AFTER = {
 
 def selected(log: Log, table: str = "t") -> tuple[TableSchema, pa.Table]:
     """The catalog's schema and SELECT's rows, by the other half of this room."""
-    settings_ = MySQLSettings(
-        socket=log.server.socket, user=CDC_USER, password=CDC_PASSWORD, flavor=log.flavor
-    )
-    with closing(connect(settings_)) as connection:
+    with closing(connect(settings_for(log.server))) as connection:
         read = read_schemas(connection, [log.table(table)])
         assert not read.findings
         schema = read.schemas[log.table(table)]

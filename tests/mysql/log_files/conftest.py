@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.mysql.log_files.recorded import KINDS, Recorded, record
+from tests.mysql.room import started_together
 
 
 @pytest.fixture(scope="package")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Recorded]]:
     home = tmp_path_factory.mktemp("recorded")
-    with ThreadPoolExecutor() as threads:
-        servers = dict(zip(KINDS, threads.map(lambda k: KINDS[k]().start(), KINDS), strict=True))
-        try:
-            found = threads.map(lambda kind: record(servers[kind], home / kind), servers)
-            yield dict(zip(servers, found, strict=True))
-        finally:
-            for server in servers.values():
-                server.close()
+    with started_together(KINDS, lambda kind, server: record(server, home / kind)) as recorded:
+        yield recorded
 
 
 @pytest.fixture(params=list(KINDS))

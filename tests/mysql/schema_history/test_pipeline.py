@@ -8,10 +8,9 @@ import pytest
 
 from cdc_assets.engine.run import run_snapshot, run_sync
 from resources.model.table import TableId
-from resources.mysql.connection import MySQLSettings
 from tests import oracle
 from tests.e2e import child
-from tests.servers import CDC_PASSWORD, CDC_USER
+from tests.mysql.room import tcp_settings
 from tests.servers.family import FamilyServer
 
 KILLS = ("capture.before_commit", "capture.after_commit", "segment.after_rename")
@@ -21,16 +20,8 @@ class Line:
     """A pipeline over two tables of one database."""
 
     def __init__(self, server: FamilyServer, database: str, home: Path) -> None:
-        settings = MySQLSettings(
-            host=server.host,
-            port=server.port,
-            user=CDC_USER,
-            password=CDC_PASSWORD,
-            tls="off",
-            flavor=server.kind,
-        )
         self.server, self.database = server, database
-        self.setup = child.Setup(settings, database, home)
+        self.setup = child.Setup(tcp_settings(server), database, home)
 
     def execute(self, *statements: str) -> None:
         connection = self.server.connect(database=self.database)
