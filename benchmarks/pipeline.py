@@ -133,7 +133,7 @@ class _Bench:
 
         self.runs += 1
         with opened(self.settings, f"bench {self.runs}") as pipeline:
-            _, merged = run_snapshot(pipeline, TableId(NAMESPACE, table))
+            _, (merged,) = run_snapshot(pipeline, TableId(NAMESPACE, table))
         if merged.outcome not in ("applied", "current"):
             raise SystemExit(f"{table}: {merged.outcome}: {merged.reason}")
 

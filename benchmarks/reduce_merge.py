@@ -17,7 +17,7 @@ from benchmarks.figures import Figure, arguments, rate, show
 from cdc_assets.engine.reduce import Reduced, reduce_changes
 from resources.model.change import CHANGE_FIELDS, RowKind
 from resources.model.table import Column, TableId, TableSchema
-from resources.sinks.contract import Fence, TargetId, TargetTable
+from resources.sinks.contract import Feed, Fence, TargetId, TargetTable
 from resources.sinks.duckdb import DuckDBSink
 
 BATCH = 100_000
@@ -105,11 +105,11 @@ def bench_duckdb(key: str, changes: int, rows: int) -> Iterator[Figure]:
     target = TargetTable(TargetId("bench", "t"), schema(key))
     parts = [table_rows(np.arange(at, min(at + BATCH, rows))) for at in range(0, rows, BATCH)]
     reduced = reduce_changes(change_batches(changes, rows, 1), target.schema.key)
-    fence = Fence("bench", 0, 0, 1)
+    fence = Fence(Feed("bench", TableId("bench", "t")), 0, 0, 1)
 
     def load() -> None:
         load_id = str(time.perf_counter())
-        sink.begin_load(target, load_id)
+        sink.begin_load(target, load_id, fence.feed)
         sink.load_chunk(target, load_id, 1, parts)
         sink.finish_load(target, load_id, fence, 0)
 

@@ -1,4 +1,4 @@
-"""Asset checks: the change log has no hole; tables follow it with few enough dirty rows.
+"""Asset checks: the change log has no hole; targets follow it with few enough dirty rows.
 
 In: the state store and the change log. Out: one check definition per pipeline, of which any part
 can be run alone, and the verdicts that `verdicts` records after a run.
@@ -6,7 +6,7 @@ can be run alone, and the verdicts that `verdicts` records after a run.
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -14,6 +14,7 @@ import dagster as dg
 from cdc_assets import naming
 from cdc_assets.failures import failures
 from cdc_assets.settings import PipelineSettings
+from cdc_assets.targets import Targets, find_targets
 from resources.model.table_id import TableId
 
 if TYPE_CHECKING:
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
 
 CONTINUITY: naming.Check = "continuity"
 DIRTY_ROWS: naming.Check = "dirty_rows"
-APART = ("stopped", "needs_snapshot")
-"""States of tables that no longer follow the log until a person does something."""
+APART = ("held", "needs_snapshot", "stopped")
+"""States of tables that no longer follow the log until somebody does something; worst last."""
+RESTING = ("dropped", *APART)
+"""States of tables that have no changes to show: what they wait for is shown instead."""
 SINCE = "state since"
 PROBLEMS = 50
 
 
-def build_checks(settings: PipelineSettings, tables: Sequence[TableId]) -> dg.AssetChecksDefinition:
-    """Return the checks of a pipeline: `continuity` of the log, `dirty_rows` of every table."""
+def build_checks(settings: PipelineSettings, targets: Targets) -> dg.AssetChecksDefinition:
+    """Return the checks of a pipeline: `continuity` of the log, `dirty_rows` of every target."""
     changes = dg.AssetKey(naming.changes_key(settings.name))
-    by_key = {dg.AssetKey(naming.table_key(settings.name, t)): t for t in tables}
+    by_key = {dg.AssetKey(naming.table_key(settings.name, t)): t for t in targets.feeds}
     limit = settings.dirty_data.max_rows
     specs = [
         dg.AssetCheckSpec(
@@ -45,11 +48,11 @@ def build_checks(settings: PipelineSettings, tables: Sequence[TableId]) -> dg.As
             dg.AssetCheckSpec(
                 DIRTY_ROWS,
                 asset=key,
-                description="The table follows the log"
+                description="Every source table of it follows the log"
                 + (
-                    f", and no more than {limit} of its rows lie in the dirty-data store."
+                    f", with no more than {limit} rows in the dirty-data store."
                     if limit is not None
-                    else "; its rows in the dirty-data store have no limit."
+                    else "; rows in the dirty-data store have no limit."
                 ),
             )
             for key in by_key
@@ -67,9 +70,10 @@ def build_checks(settings: PipelineSettings, tables: Sequence[TableId]) -> dg.As
                 yield _result(changes, CONTINUITY, passed, found)
             wanted = {by_key[k.asset_key]: k.asset_key for k in chosen if k.name == DIRTY_ROWS}
             states = pipeline.tables.all()
-            verdicts = judge_dirty_rows(settings, pipeline, wanted, states)
-            for table, (passed, found) in verdicts.items():
-                yield _result(wanted[table], DIRTY_ROWS, passed, found)
+            known = find_targets(pipeline.options.router, {*targets.tables(wanted), *states})
+            verdicts = judge_dirty_rows(settings, pipeline, known, wanted, states)
+            for target, (passed, found) in verdicts.items():
+                yield _result(wanted[target], DIRTY_ROWS, passed, found)
 
     return checks
 
@@ -94,57 +98,97 @@ def judge_continuity(
 def judge_dirty_rows(
     settings: PipelineSettings,
     pipeline: "Pipeline",
-    tables: Iterable[TableId],
+    targets: Targets,
+    wanted: Iterable[TableId],
     states: "Mapping[TableId, TableState]",
 ) -> dict[TableId, tuple[bool, dict[str, Any]]]:
-    """Return per table whether its open dirty rows are within the limit, with one query.
+    """Return per target whether all its feeds follow the log with few enough dirty rows.
 
-    A table that no longer follows the log fails whatever its rows: it has no materialization to
-    say so, and its page and the graph would look healthy.
+    A feed that no longer follows the log fails its target whatever its rows: it has no
+    materialization to say so, and the target's page and the graph would look healthy.
 
     Args:
         settings: The pipeline's.
         pipeline: The opened pipeline.
-        tables: Those to judge.
-        states: Of all tables; one that does not follow the log says so in what is shown.
+        targets: With all their feeds.
+        wanted: Those to judge.
+        states: Of all source tables; one that rests says so in what is shown.
     """
     limit = settings.dirty_data.max_rows
     by_table: dict[TableId, list[DirtyStats]] = {}
     for stats in pipeline.dirty.stats():
         by_table.setdefault(stats.table, []).append(stats)
     verdicts: dict[TableId, tuple[bool, dict[str, Any]]] = {}
-    for table in tables:
-        mine = by_table.get(table, [])
-        count = sum(s.open for s in mine)
-        found: dict[str, Any] = {"open": count, "limit": "none" if limit is None else f"{limit:,}"}
-        state = states.get(table)
-        apart = state is not None and state.status in APART
-        if state is not None and apart:
-            found |= state_shown(state)
-        if count:
+    for target in wanted:
+        feeds = targets.feeds.get(target, ())
+        mine = [stats for table in feeds for stats in by_table.get(table, [])]
+        resting = [s for t in feeds if (s := states.get(t)) and s.status in RESTING]
+        counts = [sum(s.open for s in by_table.get(table, [])) for table in feeds]
+        found: dict[str, Any] = {
+            "open": sum(counts),
+            "limit": "none" if limit is None else f"{limit:,}",
+        }
+        if resting:
+            found |= resting_shown(pipeline, target, resting, shared=targets.shared(target))
+        if any(counts):
             found |= _dirty_shown(mine)
             found["remedy"] = (
                 f"mend the cause and run {naming.job_name(settings.name, 'replay')}, or raise "
                 "dirty_data.max_rows"
             )
-        verdicts[table] = (not apart and (limit is None or count <= limit), found)
+        follows = all(s.status not in APART for s in resting)
+        few = limit is None or all(count <= limit for count in counts)
+        verdicts[target] = (follows and few, found)
     return verdicts
 
 
-def state_shown(state: "TableState") -> dict[str, Any]:
-    """Return what is shown of a table that no longer follows the log."""
-    from cdc_assets.metadata import REASON_CHARACTERS, cut
+def resting_shown(
+    pipeline: "Pipeline", target: TableId, states: "Sequence[TableState]", *, shared: bool
+) -> dict[str, Any]:
+    """Return what is shown of a target's feeds that rest.
 
-    return {
-        "outcome": state.status,
-        "reason": cut(state.reason, REASON_CHARACTERS),
-        SINCE: dg.MetadataValue.timestamp(state.since_us / 1e6),
+    Args:
+        pipeline: The opened pipeline.
+        target: The target.
+        states: Of those feeds, at least one.
+        shared: Whether the target has other feeds, so that these must be named.
+    """
+    from cdc_assets.held import held_metadata, held_of
+    from cdc_assets.metadata import REASON_CHARACTERS, TABLE_LINES, cut
+
+    worst = max(states, key=lambda s: RESTING.index(s.status))
+    found: dict[str, Any] = {
+        "outcome": worst.status,
+        "reason": cut(
+            f"{worst.table}: {worst.reason}" if shared else worst.reason, REASON_CHARACTERS
+        ),
+        SINCE: dg.MetadataValue.timestamp(last_rest(states)),
     }
+    if shared:
+        lines = ["| source table | state | reason |", "|---|---|---|"]
+        lines += [
+            f"| {cut(str(s.table))} | {s.status} | {cut(s.reason)} |" for s in states[:TABLE_LINES]
+        ]
+        if len(states) > TABLE_LINES:
+            lines.append(f"| … {len(states) - TABLE_LINES} more | | |")
+        found["source tables at rest"] = dg.MetadataValue.md("\n".join(lines))
+    held = [state.table for state in states if state.status == "held"]
+    return found | held_metadata(pipeline.name, held_of(pipeline, target, held))
 
 
-def dirty_metadata(pipeline: "Pipeline", table: TableId) -> dict[str, dg.MetadataValue[Any]]:
-    """Return one table's open dirty rows as a table and a plot."""
-    return _dirty_shown([s for s in pipeline.dirty.stats() if s.table == table])
+def last_rest(states: "Iterable[TableState]") -> float:
+    """Return when the last of some feeds came to rest, seconds since the epoch; 0 if none did.
+
+    It differs whenever there is news of a target: a state that begins is later than all before.
+    """
+    return max((s.since_us for s in states if s.status in RESTING), default=0) / 1e6
+
+
+def dirty_metadata(
+    pipeline: "Pipeline", tables: Collection[TableId]
+) -> dict[str, dg.MetadataValue[Any]]:
+    """Return open dirty rows of source tables as a table and a plot."""
+    return _dirty_shown([s for s in pipeline.dirty.stats() if s.table in tables])
 
 
 def _result(

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
+from cdc_assets.connect_language import transform_rules
 from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings_language import build_router
 from cdc_assets.settings_place import LogPlace
-from cdc_assets.settings_sink import DuckDBSinkSettings
+from cdc_assets.settings_sink import DuckDBSinkSettings, PostgresSinkSettings
 from cdc_assets.settings_source import (
     BinlogFilesSourceSettings,
     MySQLSourceSettings,
@@ -182,12 +184,40 @@ def sink_opener(settings: PipelineSettings) -> Callable[[], Sink]:
             "lock_timeout": sink.lock_timeout,
             "types": {"decimal_overflow": "text"} if text else None,
         }
+    if isinstance(sink, PostgresSinkSettings):
+        options = postgres_options(sink)
     return lambda: open_sink(sink.type, options)
 
 
+def postgres_options(sink: PostgresSinkSettings) -> dict[str, object]:
+    """Return the arguments of the PostgreSQL sink; secrets as they are in the settings."""
+    options: dict[str, object] = {
+        "max_connections": sink.max_connections,
+        "lock_timeout": sink.lock_timeout,
+        "family": sink.family,
+        "types": {"json_columns": sink.types.json_columns},
+    }
+    if sink.url:
+        options["url"] = sink.url.get_secret_value()
+    else:
+        options |= {"host": sink.host, "port": sink.port, "user": sink.user}
+        options |= {"database": sink.database}
+        options |= {"password": sink.password.get_secret_value()} if sink.password else {}
+    options |= {"sslmode": sink.sslmode, "sslrootcert": sink.sslrootcert}
+    return options | {"sslcert": sink.sslcert, "sslkey": sink.sslkey}
+
+
 def engine_options(settings: PipelineSettings) -> EngineOptions:
-    """Return the engine's share of the settings."""
+    """Return the engine's share of the settings.
+
+    Args:
+        settings: With secrets resolved.
+
+    Raises:
+        ConfigError: A salt or key of a mask is empty.
+    """
     from cdc_assets.engine.pipeline import EngineOptions
+    from cdc_assets.engine.rules import Transforms
 
     source, pipeline, dirty = settings.source, settings.pipeline, settings.dirty_data
     snapshot = source.snapshot if isinstance(source, MySQLSourceSettings) else SnapshotOptions()
@@ -202,7 +232,12 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
         apply_bytes=pipeline.memory,
         chunk_rows=snapshot.chunk_rows,
         parallel=snapshot.parallel,
+        server=source.server,
         append=pipeline.append,
+        router=build_router(settings),
+        transforms=Transforms(transform_rules(settings)),
+        policy=pipeline.schema_changes.policy(),
+        reread=pipeline.reread,
         max_dirty=dirty.max_rows,
         max_dirty_ratio=dirty.max_ratio,
         min_dirty_rows=dirty.min_rows,

@@ -16,10 +16,12 @@ from cdc_assets.inventory import load_inventory
 from cdc_assets.jobs import PipelineJobs, build_jobs
 from cdc_assets.open import build_resources
 from cdc_assets.settings import PipelineSettings, load_pipelines, pipelines_folder
+from cdc_assets.settings_language import build_router
 from cdc_assets.settings_source import SqlSourceSettings
 from cdc_assets.snapshot import build_snapshot
 from cdc_assets.specs import has_snapshot, window_partitions
 from cdc_assets.sync import build_sync
+from cdc_assets.targets import find_targets
 from sensors.auto_increment import build_auto_increment_sensor
 from sensors.binlog import build_binlog_sensor
 from sensors.discovery import build_discovery_sensor
@@ -28,13 +30,14 @@ from sensors.discovery import build_discovery_sensor
 def build_pipeline(settings: PipelineSettings, jobs: PipelineJobs) -> dg.Definitions:
     """Return what one pipeline file brings, but for the sensor it shares with its server."""
     known = load_inventory(settings)
-    assets = [build_sync(settings, known.tables, window_partitions(settings, known))]
+    targets = find_targets(build_router(settings), known.tables, settings.file)
+    assets = [build_sync(settings, targets, window_partitions(settings, known))]
     if has_snapshot(settings):
         assets.append(build_snapshot(settings))
     return dg.Definitions(
         assets=assets,
         resources=build_resources(settings),
-        asset_checks=[build_checks(settings, known.tables)],
+        asset_checks=[build_checks(settings, targets)],
         jobs=jobs.all(),
         schedules=[jobs.schedule],
         sensors=[build_discovery_sensor(settings, [jobs.snapshot or jobs.sync])],

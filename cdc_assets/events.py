@@ -1,12 +1,12 @@
 """What a run tells Dagster, and how often: materializations, observations, check results.
 
-In: reports as the engine makes them. Out: events per table and window, each table's at most once
-per `report_interval` and once at the end, so that a long run does not drown the event log.
+In: reports of feeds as the engine makes them. Out: events per target and window, each target's at
+most once per `report_interval` and once at the end, so that a long run does not drown the event
+log. What several feeds of a target did is one event.
 """
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from cdc_assets import checks, naming, verdicts
-from cdc_assets.metadata import state_metadata, table_metadata, window_metadata
+from cdc_assets.engine.route import target_name
+from cdc_assets.held import held_of, held_readers, held_report
+from cdc_assets.lineage import lineage_metadata
+from cdc_assets.metadata import state_metadata, target_metadata, window_metadata
+from cdc_assets.targets import find_targets
 from resources.errors import SinkUnavailable
 from resources.model.table_id import TableId
 
@@ -26,8 +30,9 @@ if TYPE_CHECKING:
     from cdc_assets.settings import PipelineSettings
     from resources.stores.table_states import TableState
 
-COUNTED_TABLES = 200
-"""Tables whose rows are counted after a run; beyond it the counts are left out."""
+COUNTED_TARGETS = 200
+"""Targets whose rows are counted after a run; beyond it the counts are left out."""
+_TROUBLE = ("stopped", "held", "needs_snapshot", "behind")
 
 
 @dataclass
@@ -63,23 +68,25 @@ class RunEvents:
         self.stopped: list[TableState] = []
         self.states: Mapping[TableId, TableState] = pipeline.tables.all()
         self._before = self.states
-        self._apart = self._now_apart()
+        self._targets = find_targets(pipeline.options.router, self.states)
+        self._resting = self._now_resting()
         self._began = time.monotonic()
-        self._reported: dict[str, float] = {}
-        self._tables: dict[TableId, TableReport] = {}
-        self._table_windows: dict[str, set[str]] = {}
+        self._reported: dict[TableId | None, float] = {}
+        self._feeds: dict[TableId, dict[TableId, TableReport]] = {}
+        self._target_windows: dict[TableId, set[str]] = {}
         self._windows: dict[str, _Window] = {}
         last = pipeline.log.segments.last()
         self._segment = self._checked = last.number if last else 0
         self._owed_checks: list[TableId] = []
-        self._target = _Target(context)
+        self._pages = _Pages(context)
 
     def add(self, report: TableReport) -> None:
-        """Take in what became of a table."""
-        known = self._tables.get(report.table)
+        """Take in what became of a feed."""
+        feeds = self._feeds.setdefault(target_name(report.target), {})
+        known = feeds.get(report.table)
         if known is None:
             report = replace(report, kinds=dict(report.kinds), windows=set(report.windows))
-            self._tables[report.table] = report
+            feeds[report.table] = report
         else:
             known.add(report)
 
@@ -90,15 +97,15 @@ class RunEvents:
             everything: Report all there is: the run is failing.
         """
         now = time.monotonic()
-        due = [t for t in self._tables if everything or self._is_due(str(t), now)]
-        changes_due = everything or self._is_due("", now)
+        due = [t for t in self._feeds if everything or self._is_due(t, now)]
+        changes_due = everything or self._is_due(None, now)
         if due or changes_due:
             self._read_segments()
             self._note(due)
             if changes_due and self._windows:
                 self._report_changes({}, now)
             if due or everything:
-                self._report_tables(due, now, {})
+                self._report_targets(due, now, {})
 
     def finish(self, changes: Mapping[str, Any] | None = None) -> None:
         """Report all that is left.
@@ -108,10 +115,10 @@ class RunEvents:
         """
         now = time.monotonic()
         self._read_segments()
-        tables = list(self._tables)
-        counts = self._row_counts(tables)
-        self._note(tables)
-        self._report_tables(tables, now, counts)
+        targets = list(self._feeds)
+        counts = self._row_counts(targets)
+        self._note(targets)
+        self._report_targets(targets, now, counts)
         if changes is not None:
             self._report_changes({**changes, **state_metadata(self.states)}, now)
 
@@ -120,13 +127,14 @@ class RunEvents:
 
         Their checks follow: a verdict counts only for a materialization that was there before.
         """
-        yield from self._target.results()
-        self._check_tables(self._owed_checks)
-        if self._target.owes(naming.changes_key(self.settings.name)):
+        yield from self._pages.results()
+        self._check_targets(self._owed_checks)
+        if self._pages.owes(naming.changes_key(self.settings.name)):
             self._check_log()
 
-    def _is_due(self, name: str, now: float) -> bool:
-        return now - self._reported.get(name, self._began) >= self.interval
+    def _is_due(self, target: TableId | None, now: float) -> bool:
+        """Return whether a target, or None for the change log, may be reported again."""
+        return now - self._reported.get(target, self._began) >= self.interval
 
     def _read_segments(self) -> None:
         for segment in self.pipeline.log.segments.list_segments(after=self._segment):
@@ -140,62 +148,83 @@ class RunEvents:
                 counts = window.tables.setdefault(name, {})
                 for kind, count in stats.rows.items():
                     counts[kind] = counts.get(kind, 0) + count
-                self._table_windows.setdefault(name, set()).add(segment.window)
+                for route in self.pipeline.routes(stats.table):
+                    self._target_windows.setdefault(route.target, set()).add(segment.window)
 
     def _report_changes(self, extra: Mapping[str, Any], now: float) -> None:
         key = naming.changes_key(self.settings.name)
         for name, window in sorted(self._windows.items()):
             found = window_metadata(window.tables, window.segments)
-            self._target.materialize(key, name, found | dict(extra))
+            self._pages.materialize(key, name, found | dict(extra))
         if extra and not self._windows:
-            self._target.observe(key, {"rows": 0, **extra})
-        if self._windows and not self._target.owes(key):
+            self._pages.observe(key, {"rows": 0, **extra})
+        if self._windows and not self._pages.owes(key):
             self._check_log()
         self._windows.clear()
-        self._reported[""] = now
+        self._reported[None] = now
 
-    def _report_tables(
-        self, tables: Iterable[TableId], now: float, counts: Mapping[TableId, int]
+    def _report_targets(
+        self, targets: Iterable[TableId], now: float, counts: Mapping[TableId, int]
     ) -> None:
         self.states = self.pipeline.tables.all()
-        news = verdicts.untold(self.context.instance, self.settings, self.states)
-        touched: list[TableId] = [state.table for state in news]
-        apart = self._now_apart()
-        touched += sorted(self._apart - apart)
-        self._apart = apart
-        for table in tables:
-            report = self._tables.pop(table)
-            self._reported[str(table)] = now
-            if report.changes or report.upserted or report.deleted or report.dirty:
-                touched.append(table)
-                self._report_table(report, counts.get(table))
+        self._targets = find_targets(self.pipeline.options.router, self.states)
+        news = verdicts.untold(self.context.instance, self.settings, self._targets, self.states)
+        touched = list(news)
+        resting = self._now_resting()
+        touched += self._targets.of(self._resting - resting)
+        self._resting = resting
+        for target in targets:
+            reports = list(self._feeds.pop(target).values())
+            self._reported[target] = now
+            if any(r.changes or r.upserted or r.deleted or r.dirty for r in reports):
+                touched.append(target)
+                self._report_target(target, reports, counts.get(target))
         self._tell(news)
-        key = functools.partial(naming.table_key, self.settings.name)
-        self._owed_checks += [t for t in touched if self._target.owes(key(t))]
-        self._check_tables([t for t in touched if not self._target.owes(key(t))])
+        self._owed_checks += [t for t in touched if self._pages.owes(self._key(t))]
+        self._check_targets([t for t in touched if not self._pages.owes(self._key(t))])
 
-    def _tell(self, news: Iterable[TableState]) -> None:
-        """Show on its own page that a table no longer follows the log: it has no changes to show.
+    def _tell(self, news: Iterable[TableId]) -> None:
+        """Show on a target's own page that a feed of it rests: it has no changes to show.
 
         Once per change of state, whoever made it; the run fails in the end for its own.
         """
-        for state in news:
-            key = naming.table_key(self.settings.name, state.table)
-            self._target.observe(key, checks.state_shown(state))
+        for target in news:
+            feeds = self._targets.feeds[target]
+            resting = [s for t in feeds if (s := self.states.get(t)) and t in self._resting]
+            shared = self._targets.shared(target)
+            shown = checks.resting_shown(self.pipeline, target, resting, shared=shared)
+            waiting = held_of(self.pipeline, target, feeds)
+            if waiting:
+                shown["held changes in full"] = dg.MetadataValue.md(
+                    held_report(
+                        self.pipeline.name,
+                        waiting,
+                        held_readers(self.context, self.pipeline.name, [target]),
+                    )
+                )
+            self._pages.observe(self._key(target), shown)
         self.stopped = [
             s for t, s in self.states.items() if s.status == "stopped" and self._was(t) != s.status
         ]
 
-    def _now_apart(self) -> set[TableId]:
-        return {t for t, s in self.states.items() if s.status in checks.APART}
+    def _now_resting(self) -> set[TableId]:
+        return {t for t, s in self.states.items() if s.status in checks.RESTING}
+
+    def _key(self, target: TableId) -> list[str]:
+        return naming.table_key(self.settings.name, target)
 
     def _was(self, table: TableId) -> str:
         before = self._before.get(table)
         return before.status if before else ""
 
-    def _check_tables(self, tables: Sequence[TableId]) -> None:
+    def _check_targets(self, touched: Sequence[TableId]) -> None:
         verdicts.report_dirty_rows(
-            self.context.instance, self.settings, self.pipeline, set(tables), self.states
+            self.context.instance,
+            self.settings,
+            self.pipeline,
+            self._targets,
+            set(touched),
+            self.states,
         )
 
     def _check_log(self) -> None:
@@ -204,36 +233,43 @@ class RunEvents:
         )
         self._checked = self._segment
 
-    def _report_table(self, report: TableReport, rows: int | None) -> None:
-        found = table_metadata(report)
+    def _report_target(
+        self, target: TableId, reports: Sequence[TableReport], rows: int | None
+    ) -> None:
+        feeds = self._targets.feeds.get(target, ())
+        found = target_metadata(reports, {table: self.states.get(table) for table in feeds})
+        found |= lineage_metadata(self.pipeline, reports, feeds)
         if rows is not None:
             found["dagster/row_count"] = rows
-        if report.dirty:
-            found |= checks.dirty_metadata(self.pipeline, report.table)
-        windows = self._table_windows.pop(str(report.table), set()) | report.windows
+        if any(report.dirty for report in reports):
+            found |= checks.dirty_metadata(self.pipeline, feeds)
+        windows = self._target_windows.pop(target, set()).union(*(r.windows for r in reports))
         if not windows:
-            us = report.commit_ts_us or int(datetime.now(UTC).timestamp() * 1e6)
+            us = max(r.commit_ts_us for r in reports) or int(datetime.now(UTC).timestamp() * 1e6)
             windows = {naming.window_partition(us, self.settings.pipeline.window)}
         self.touched_windows |= windows
         for window in sorted(windows):
-            self._target.materialize(
-                naming.table_key(self.settings.name, report.table), window, found
-            )
+            self._pages.materialize(self._key(target), window, found)
 
-    def _note(self, tables: Iterable[TableId]) -> None:
+    def _note(self, targets: Iterable[TableId]) -> None:
         """Log what a person should read."""
-        for table in tables:
-            report = self._tables[table]
-            if report.outcome in ("stopped", "needs_snapshot", "behind"):
-                self.context.log.warning(f"{table}: {report.outcome}: {report.reason}")
+        for target in targets:
+            for report in self._feeds[target].values():
+                if report.outcome in _TROUBLE:
+                    self.context.log.warning(f"{told(report)}: {report.outcome}: {report.reason}")
 
-    def _row_counts(self, tables: Iterable[TableId]) -> dict[TableId, int]:
-        touched = [t for t in tables if self._tables[t].outcome == "applied"]
-        if not touched or len(touched) > COUNTED_TABLES:
+    def _row_counts(self, targets: Iterable[TableId]) -> dict[TableId, int]:
+        touched = {
+            t: report.target
+            for t in targets
+            for report in self._feeds[t].values()
+            if report.outcome == "applied"
+        }
+        if not touched or len(touched) > COUNTED_TARGETS:
             return {}
         try:
             with self.pipeline.sink() as sink:
-                return {t: sink.count_rows(self._tables[t].target) for t in touched}
+                return {t: sink.count_rows(target) for t, target in touched.items()}
         except SinkUnavailable as error:  # counts are a courtesy: everything is merged already
             self.context.log.warning(f"rows were not counted: {error.message}")
             return {}
@@ -241,7 +277,13 @@ class RunEvents:
             self.pipeline.release_sink()
 
 
-class _Target:
+def told(report: TableReport) -> str:
+    """Return the name of a feed: its source table, and its target if that has another name."""
+    table, target = str(report.table), str(report.target)
+    return table if table == target else f"{table} -> {target}"
+
+
+class _Pages:
     """Where events go: the log, or the run's own results for assets and partitions chosen."""
 
     def __init__(self, context: dg.AssetExecutionContext | dg.OpExecutionContext) -> None:

@@ -16,7 +16,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 from pydantic import Field
 
 from cdc_assets import naming, verdicts
+from cdc_assets.decide import build_decide_job
 from cdc_assets.failures import failures, stopped_failure
+from cdc_assets.plan_job import build_plan_job
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.specs import PIPELINE_TAG, SNAPSHOT_TAG, has_snapshot, run_tags
 from resources.model.table_id import TableId
@@ -37,6 +39,8 @@ class PipelineJobs:
         snapshot: Loads tables; None if history comes through the log.
         replay: Puts dirty rows back.
         compact: Compacts the change log and applies retention.
+        decide: Decides about schema changes that are held.
+        plan: Says what the pipeline file as it is now would do.
         schedule: Runs `compact` daily, once somebody starts it.
     """
 
@@ -44,12 +48,14 @@ class PipelineJobs:
     snapshot: UnresolvedAssetJobDefinition | None
     replay: dg.JobDefinition
     compact: dg.JobDefinition
+    decide: dg.JobDefinition
+    plan: dg.JobDefinition
     schedule: dg.ScheduleDefinition
 
     def all(self) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
         """Return every job."""
         snapshot = [self.snapshot] if self.snapshot is not None else []
-        return [self.sync, *snapshot, self.replay, self.compact]
+        return [self.sync, *snapshot, self.replay, self.compact, self.decide, self.plan]
 
 
 def build_jobs(settings: PipelineSettings) -> PipelineJobs:
@@ -64,6 +70,8 @@ def build_jobs(settings: PipelineSettings) -> PipelineJobs:
         snapshot=snapshot,
         replay=_replay_job(settings),
         compact=compact,
+        decide=build_decide_job(settings),
+        plan=build_plan_job(settings),
         schedule=dg.ScheduleDefinition(
             name=f"{compact.name}_daily",
             job=compact,
@@ -96,7 +104,7 @@ def _replay_job(settings: PipelineSettings) -> dg.JobDefinition:
     )
     def replay(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
         from cdc_assets.engine.replay import replay_dirty
-        from cdc_assets.events import RunEvents
+        from cdc_assets.events import RunEvents, told
         from cdc_assets.open import opened
 
         database, _, name = config.table.partition(".")
@@ -108,7 +116,7 @@ def _replay_job(settings: PipelineSettings) -> dg.JobDefinition:
             events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
             for report in replay_dirty(pipeline, table):
                 context.log.info(
-                    f"{report.table}: {report.upserted} rows put back, {report.deleted} deleted, "
+                    f"{told(report)}: {report.upserted} rows put back, {report.deleted} deleted, "
                     f"{report.dirty} refused again"
                 )
                 events.add(report)

@@ -7,11 +7,13 @@ value; text that comes from a source is cut and kept to one line.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from cdc_assets.engine.report import rank
 from resources.model.change import segment_of
 from resources.model.position import BinlogPosition
 
@@ -27,29 +29,80 @@ GTID_CHARACTERS = 200
 COMMENT_CHARACTERS = 200
 REASON_CHARACTERS = 1000
 TABLE_LINES = 50
+NO_STATES: Mapping[TableId, TableState | None] = MappingProxyType({})
 
 
-def table_metadata(report: TableReport) -> Metadata:
-    """Return what a merge did to one table."""
+def target_metadata(
+    reports: Sequence[TableReport], states: Mapping[TableId, TableState | None] = NO_STATES
+) -> Metadata:
+    """Return what merges did to one target.
+
+    Args:
+        reports: One or more, of the feeds that had something to merge.
+        states: Of all source tables that feed it; more than one are shown line by line.
+    """
+    kinds: dict[str, int] = {}
+    for report in reports:
+        for kind, count in report.kinds.items():
+            kinds[kind] = kinds.get(kind, 0) + count
+    worst = max(reports, key=lambda r: rank(r.outcome))
+    seconds = sum(r.seconds for r in reports)
+    commit = max(r.commit_ts_us for r in reports)
     found: Metadata = {
-        "outcome": report.outcome,
-        **_kinds(report.kinds),
-        "rows upserted": report.upserted,
-        "rows deleted": report.deleted,
-        "rows set aside": report.dirty,
-        "watermark": f"segment {segment_of(report.seq)}" if report.seq else "none",
-        "duration (s)": round(report.seconds, 3),
+        "outcome": worst.outcome,
+        **_kinds(kinds),
+        "rows upserted": sum(r.upserted for r in reports),
+        "rows deleted": sum(r.deleted for r in reports),
+        "rows set aside": sum(r.dirty for r in reports),
+        "watermark": _watermark(min(r.seq for r in reports)),
+        "duration (s)": round(seconds, 3),
     }
-    if report.seconds > 0:
-        found["throughput (changes/s)"] = round(report.changes / report.seconds, 1)
-    if report.commit_ts_us:
-        found["newest commit"] = dg.MetadataValue.timestamp(report.commit_ts_us / 1e6)
-        found["age of newest commit (s)"] = round(time.time() - report.commit_ts_us / 1e6, 1)
-    if report.reason:
-        found["reason"] = report.reason
-    if report.schema is not None:
-        found["dagster/column_schema"] = column_schema(report.schema)
+    if seconds > 0:
+        found["throughput (changes/s)"] = round(sum(kinds.values()) / seconds, 1)
+    if commit:
+        found["newest commit"] = dg.MetadataValue.timestamp(commit / 1e6)
+        found["age of newest commit (s)"] = round(time.time() - commit / 1e6, 1)
+    if worst.reason:
+        found["reason"] = cut(worst.reason, REASON_CHARACTERS)
+    if len(states) > 1:
+        found["source tables"] = dg.MetadataValue.md(feeds_table(reports, states))
     return found
+
+
+def feeds_table(reports: Sequence[TableReport], states: Mapping[TableId, TableState | None]) -> str:
+    """Return a markdown table of a target's feeds, those with trouble or changes first."""
+    told = {report.table: report for report in reports}
+
+    def order(table: TableId) -> tuple[int, int, TableId]:
+        report = told.get(table)
+        return (-(rank(report.outcome) + 1) if report else 0, -_changes(report), table)
+
+    ordered = sorted({*told, *states}, key=order)
+    lines = [
+        "| source table | outcome | inserts | updates | deletes | watermark |",
+        "|---|---|---:|---:|---:|---|",
+    ]
+    lines += [_feed_line(t, told.get(t), states.get(t)) for t in ordered[:TABLE_LINES]]
+    if len(ordered) > TABLE_LINES:
+        lines.append(f"| … {len(ordered) - TABLE_LINES} more | | | | | |")
+    return "\n".join(lines)
+
+
+def _feed_line(table: TableId, report: TableReport | None, state: TableState | None) -> str:
+    if report is None:
+        rests = state.status if state is not None and state.status != "live" else "no changes"
+        return f"| {cut(str(table))} | {rests} | | | | |"
+    cells = (report.kinds.get(kind, 0) for kind in ("insert", "update", "delete"))
+    counts = " | ".join(f"{c:,}" for c in cells)
+    return f"| {cut(str(table))} | {report.outcome} | {counts} | {_watermark(report.seq)} |"
+
+
+def _changes(report: TableReport | None) -> int:
+    return report.changes if report is not None else 0
+
+
+def _watermark(seq: int) -> str:
+    return f"segment {segment_of(seq)}" if seq else "none"
 
 
 def capture_metadata(report: CaptureReport) -> Metadata:
@@ -77,6 +130,7 @@ def state_metadata(states: Mapping[TableId, TableState]) -> Metadata:
     """Return how many tables follow the log, and which ones do not and why."""
     found: Metadata = {"tables live": sum(s.status == "live" for s in states.values())}
     apart = [s for s in states.values() if s.status != "live"]
+    apart.sort(key=lambda s: (s.status == "dropped", s.table))
     if apart:
         lines = ["| table | state | reason |", "|---|---|---|"]
         lines += [

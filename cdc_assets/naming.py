@@ -30,7 +30,7 @@ _WINDOW_FORMATS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%d-%H:%M"}
 
 CHANGES = "changes"
 SNAPSHOT = "snapshot"
-Job = Literal["sync", "snapshot", "replay", "compact"]
+Job = Literal["sync", "snapshot", "replay", "compact", "decide", "plan"]
 Sensor = Literal["binlog", "auto_increment", "discovery"]
 Check = Literal["continuity", "dirty_rows", "equality"]
 """No name may end in `_` and another one: Dagster joins table and check names with `_`."""
@@ -62,13 +62,18 @@ def snapshot_key(pipeline: str) -> list[str]:
     return [pipeline, SNAPSHOT]
 
 
-def table_key(pipeline: str, table: TableId) -> list[str]:
-    """Return the asset key of a target table: pipeline, database, table."""
-    return [pipeline, encode(table.database), encode(table.table)]
+def table_key(pipeline: str, target: TableId) -> list[str]:
+    """Return the asset key of a target table: pipeline, namespace, table.
+
+    Args:
+        pipeline: The pipeline's name.
+        target: Names of the target; those of its source table where no route renames it.
+    """
+    return [pipeline, encode(target.database), encode(target.table)]
 
 
 def table_of_key(key: list[str]) -> TableId:
-    """Read the table back from `table_key`.
+    """Read the target back from `table_key`.
 
     Raises:
         ValueError: The key is not a table's.

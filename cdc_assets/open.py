@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from cdc_assets.connect import engine_options, open_source, sink_opener
+from cdc_assets.connect import engine_options, open_source, postgres_options, sink_opener
 from cdc_assets.settings import PipelineSettings, state_url
-from cdc_assets.settings_sink import DuckDBSinkSettings
+from cdc_assets.settings_sink import DuckDBSinkSettings, PostgresSinkSettings
 from resources import DirtyRowsResource, SinkResource
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def build_resources(settings: PipelineSettings) -> dict[str, Any]:
     options: dict[str, Any] = {"name": settings.name}
     if isinstance(sink, DuckDBSinkSettings):
         options = {"path": sink.path, "lock_timeout": sink.lock_timeout}
+    elif isinstance(sink, PostgresSinkSettings):
+        options = postgres_options(sink)
     url = dg.EnvVar("CDC_STATE") if os.environ.get("CDC_STATE") else state_url()
     return {
         f"{settings.name}_sink": SinkResource(kind=sink.type, options=options),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_assets import naming
-from cdc_assets.engine.route import route_table
+from cdc_assets.engine.route import target_id
 from resources.model.change import segment_of
 
 if TYPE_CHECKING:
@@ -65,15 +65,17 @@ def first_needed_window(pipeline: Pipeline) -> str:
     copying = {s.table: s for s in loads if s.state not in closed}
     with pipeline.sink() as sink:
         for table, state in pipeline.tables.all().items():
-            mark = sink.read_watermark(route_table(table), pipeline.name)
+            feed = pipeline.feed(table)
+            found = [sink.read_watermark(target_id(r), feed) for r in pipeline.routes(table)]
+            marks = [mark.seq for mark in found if mark is not None]
             if table in copying:
                 after = copying[table].base_seq
             elif state.status == "needs_snapshot" or (
-                mark is None and pipeline.options.history == "snapshot"
+                not marks and pipeline.options.history == "snapshot"
             ):
                 continue
             else:
-                after = mark.seq if mark else 0
+                after = min(marks) if len(marks) == len(found) else 0
             needed += pipeline.log.segments.list_of_table(table, segment_of(after))[:1]
     pipeline.release_sink()
     return min((s.window for s in needed if s.window), default="")

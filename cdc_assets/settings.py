@@ -10,135 +10,58 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from cdc_assets.settings_env import (
-    SECRET_KEYS,
     bad_reference,
     expand,
     expand_url,
+    is_secret,
     missing_names,
 )
 from cdc_assets.settings_errors import add_problems
+from cdc_assets.settings_language import language_problems
+from cdc_assets.settings_pipeline import DirtyData, PipelineOptions, Rate
 from cdc_assets.settings_problems import KeyPath, Problem, Yaml, join_problems
-from cdc_assets.settings_sink import DuckDBSinkSettings, MemorySinkSettings
+from cdc_assets.settings_route import RouteRuleSettings
+from cdc_assets.settings_sink import (
+    DuckDBSinkSettings,
+    MemorySinkSettings,
+    PostgresSinkSettings,
+)
 from cdc_assets.settings_source import (
     BinlogFilesSourceSettings,
     MySQLSourceSettings,
     SqlSourceSettings,
 )
+from cdc_assets.settings_transform import TransformRuleSettings
 from cdc_assets.settings_types import (
-    LANGUAGE,
-    Count,
-    Duration,
-    LocalPath,
+    ListSection,
     Owner,
     Part,
     PipelineName,
-    PositiveCount,
-    PositiveDuration,
-    PositiveSize,
     Section,
-    TablePattern,
     TagKey,
     TagValue,
-    not_built,
-    not_built_list,
 )
 from cdc_assets.settings_yaml import Document, read_document
 from resources.errors import ConfigError
 
-P = TypeVar("P", bound=Part)
-
-
-class Retention(Part):
-    """How long things are kept."""
-
-    change_log: PositiveDuration = 7 * 86400.0
-    """Age at which closed windows of the change log are deleted, once every table applied them."""
-
-
-class PipelineOptions(Part):
-    """How the pipeline runs."""
-
-    window: Literal["day", "hour"] = "day"
-    """Length of a partition of the change log and of the tables, in UTC commit time."""
-    commit_interval: PositiveDuration = 10.0
-    """Time after which what was captured is committed while a run follows."""
-    segment_rows: PositiveCount = 1_000_000
-    """Rows after which what was captured is committed."""
-    segment_bytes: PositiveSize = 256_000_000
-    """Bytes after which what was captured is committed."""
-    apply_rows: PositiveCount = 1_000_000
-    """Changes of one table that are reduced and merged at once."""
-    follow_for: Duration = 0.0
-    """How long a run keeps following after it has caught up; 0 ends it there."""
-    report_interval: PositiveDuration = 60.0
-    """A run logs at most one materialization per table in this time."""
-    retention: Annotated[Retention, Section] = Retention()
-    """How long things are kept."""
-    schema_changes: Annotated[
-        Literal["stop"],
-        not_built(LANGUAGE, "lenient", "evolve", "try_evolve", "ignore", "freeze", "ask"),
-    ] = "stop"
-    """`stop` stops the table whose columns changed and names the difference."""
-    on_purged: Literal["fail", "resnapshot"] = "fail"
-    """When the server has deleted log that was not read yet: fail with the remedy, or load the
-    affected tables again."""
-    memory: PositiveSize = 256_000_000
-    """Bound of what a run buffers before it spills."""
-    change_log: LocalPath | None = None
-    """Folder or fsspec URL of the change log; `.cdc/<name>` if left out."""
-    sensor_interval: Annotated[PositiveDuration, Field(ge=5)] = 30.0
-    """How often the sensors look at the source; Dagster's daemon wakes every 5 seconds."""
-    append: tuple[TablePattern, ...] = ()
-    """Tables kept as append-only change logs (every change is a row) in place of merged rows."""
-
-
-class DirtyData(Part):
-    """Rows that cannot be decoded, converted or written."""
-
-    max_rows: Count = 1000
-    """Open dirty rows of a table after which it stops."""
-    max_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Share of a run's rows of a table after which it stops; `null` for no limit."""
-    min_rows: Count = 10_000
-    """Rows before the share is judged."""
-    keep: PositiveDuration = 30 * 86400.0
-    """Age at which dirty rows are deleted."""
-    zero_dates: Literal["null", "dirty"] = "dirty"
-    """`0000-00-00` and impossible dates: written as NULL, or set aside as dirty rows."""
-    image: bool = True
-    """Whether the row's own bytes are kept with it; without them it cannot be replayed."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_null(cls, data: object) -> object:
-        """Take YAML's bare `zero_dates: null` for the word."""
-        if isinstance(data, dict) and "zero_dates" in data and data["zero_dates"] is None:
-            return {**data, "zero_dates": "null"}
-        return data
-
-
-class Rate(Part):
-    """Limits of what is read from the source server."""
-
-    rows_per_second: Annotated[float, Field(gt=0)] | None = None
-    """Rows per second; no limit if left out."""
-    bytes_per_second: PositiveSize | None = None
-    """Bytes per second; no limit if left out."""
+T = TypeVar("T")
 
 
 Source = Annotated[
     MySQLSourceSettings | BinlogFilesSourceSettings | SqlSourceSettings,
     Field(discriminator="type"),
 ]
-Sink = Annotated[DuckDBSinkSettings | MemorySinkSettings, Field(discriminator="type")]
+Sink = Annotated[
+    DuckDBSinkSettings | PostgresSinkSettings | MemorySinkSettings, Field(discriminator="type")
+]
 
 _SHAPES_DATA: dict[str, Any] = {
     "name": True,
@@ -146,7 +69,14 @@ _SHAPES_DATA: dict[str, Any] = {
     "sink": {"type", "types"},
     "route": True,
     "transform": True,
-    "pipeline": {"window", "schema_changes", "append"},
+    "pipeline": {
+        "window",
+        "schema_changes",
+        "append",
+        "match_routes",
+        "target",
+        "type_mapping",
+    },
     "dirty_data": {"zero_dates"},
 }
 
@@ -167,10 +97,10 @@ class PipelineSettings(Part):
     """Where data comes from."""
     sink: Sink
     """Where data goes."""
-    route: Annotated[tuple[Any, ...], not_built_list(f"routes come with {LANGUAGE}")] = ()
-    """Must be empty: routes come with the pipeline-language release."""
-    transform: Annotated[tuple[Any, ...], not_built_list(f"transforms come with {LANGUAGE}")] = ()
-    """Must be empty: transforms come with the pipeline-language release."""
+    route: Annotated[tuple[RouteRuleSettings, ...], ListSection] = ()
+    """Which target a table's rows go to; tables that no rule means keep their names."""
+    transform: Annotated[tuple[TransformRuleSettings, ...], ListSection] = ()
+    """What becomes of rows on the way: columns, filters, masks, rules."""
     pipeline: Annotated[PipelineOptions, Section] = PipelineOptions()
     """How the pipeline runs."""
     dirty_data: Annotated[DirtyData, Section] = DirtyData()
@@ -211,6 +141,10 @@ class PipelineSettings(Part):
         """Return `file:line:column` of a key, for the `where` of an error."""
         return self._document.where(path) if self._document else ".".join(map(str, path))
 
+    def functions_path(self, rule: TransformRuleSettings) -> Path | None:
+        """Return the file of a rule's functions, None if it has none."""
+        return Path(self.file).parent / rule.functions if rule.functions else None
+
     def capture_filter(self) -> str:
         """Return the table patterns in a form that is equal when the selection is."""
         patterns = {
@@ -222,11 +156,13 @@ class PipelineSettings(Part):
     def config_hash(self) -> str:
         """Return 16 hex digits that change when a setting changes what the tables hold.
 
-        Addresses, secrets, limits, timings and words for people do not count.
+        Addresses, secrets, limits, timings and words for people do not count; what is in files of
+        functions does.
         """
         shape = self.model_dump(mode="json", include=_SHAPES_DATA, exclude_none=True)
         shape["source"]["tables"] = self.capture_filter()
         shape["source"].pop("exclude")
+        shape["functions"] = [digest(self.functions_path(rule)) for rule in self.transform]
         text = json.dumps(shape, sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -234,7 +170,7 @@ class PipelineSettings(Part):
         """Return (variable, file:line:column) of every secret the environment lacks."""
         return [
             (name, self.where(*path))
-            for path, secret in _secrets(self, ())
+            for path, secret in _secrets(self)
             for name in missing_names(secret.get_secret_value(), env)
         ]
 
@@ -256,27 +192,47 @@ class PipelineSettings(Part):
         return _resolved(self, env)
 
 
-def _secrets(part: Part, path: KeyPath) -> list[tuple[KeyPath, SecretStr]]:
-    found: list[tuple[KeyPath, SecretStr]] = []
-    for name in type(part).model_fields:
-        value = getattr(part, name)
-        if isinstance(value, SecretStr):
-            found.append(((*path, name), value))
-        elif isinstance(value, Part):
-            found += _secrets(value, (*path, name))
-    return found
+def digest(file: Path | None) -> str:
+    """Return 16 hex digits of a file's bytes, empty if there is no file."""
+    if file is None or not file.is_file():
+        return ""
+    return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
 
 
-def _resolved(part: P, env: Mapping[str, str]) -> P:
-    changes: dict[str, Any] = {}
-    for name in type(part).model_fields:
-        value = getattr(part, name)
-        if isinstance(value, SecretStr):
-            read = expand_url if name == "url" else expand
-            changes[name] = SecretStr(read(value.get_secret_value(), env))
-        elif isinstance(value, Part):
-            changes[name] = _resolved(value, env)
-    return part.model_copy(update=changes)
+def _secrets(value: object, path: KeyPath = ()) -> list[tuple[KeyPath, SecretStr]]:
+    """Return every secret with its path, those in lists and mappings too."""
+    if isinstance(value, SecretStr):
+        return [(path, value)]
+    below: Iterable[tuple[str | int, object]] = ()
+    if isinstance(value, Part):
+        below = ((name, getattr(value, name)) for name in type(value).model_fields)
+    elif isinstance(value, dict):
+        below = value.items()
+    elif isinstance(value, tuple):
+        below = enumerate(value)
+    return [found for step, inner in below for found in _secrets(inner, (*path, step))]
+
+
+def _resolved(value: T, env: Mapping[str, str], name: str = "") -> T:
+    """Return a value whose secrets hold their values in place of references.
+
+    Args:
+        value: A section, list, mapping or scalar.
+        env: The environment; has every variable needed.
+        name: The key it stands at.
+    """
+    done: Any = value
+    if isinstance(value, SecretStr):
+        read = expand_url if name == "url" else expand
+        done = SecretStr(read(value.get_secret_value(), env))
+    elif isinstance(value, Part):
+        fields = type(value).model_fields
+        done = value.model_copy(update={k: _resolved(getattr(value, k), env, k) for k in fields})
+    elif isinstance(value, dict):
+        done = {k: _resolved(inner, env, str(k)) for k, inner in value.items()}
+    elif isinstance(value, tuple):
+        done = tuple(_resolved(inner, env) for inner in value)
+    return cast("T", done)
 
 
 def load_pipeline(path: str | Path, env: Mapping[str, str] = os.environ) -> PipelineSettings:
@@ -295,10 +251,14 @@ def load_pipeline(path: str | Path, env: Mapping[str, str] = os.environ) -> Pipe
         raise join_problems(document.problems)
     data = _expand_plain(document, document.data, (), env)
     settings = None
+    context = {"home": env.get("CDC_HOME"), "folder": Path(path).parent}
     try:
-        settings = PipelineSettings.model_validate(data, context={"home": env.get("CDC_HOME")})
+        settings = PipelineSettings.model_validate(data, context=context)
     except ValidationError as error:
         add_problems(error, document, PipelineSettings)
+    if settings is not None:
+        for where, what in language_problems(settings):
+            document.add(where, what)
     if settings is None or document.problems:
         raise join_problems(document.problems) from None
     settings._document = document
@@ -311,7 +271,7 @@ def _expand_plain(document: Document, value: Yaml, path: KeyPath, env: Mapping[s
         return {k: _expand_plain(document, v, (*path, k), env) for k, v in value.items()}
     if isinstance(value, list):
         return [_expand_plain(document, v, (*path, i), env) for i, v in enumerate(value)]
-    if not isinstance(value, str) or "${" not in value or path[-1] in SECRET_KEYS:
+    if not isinstance(value, str) or "${" not in value or is_secret(path):
         return value
     if bad_reference(value):
         document.add(path, "has a ${ that begins no reference; write ${env:NAME}")

@@ -11,11 +11,12 @@ import json
 import sys
 import types
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Literal, Union, cast, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings_examples import EXAMPLES
 from cdc_assets.settings_types import Kind, Part
 
 _INTRODUCTION = """\
@@ -34,18 +35,21 @@ and missing variables are listed together, each with file, line and column:
 **Values.** Durations are `250ms`, `10s`, `5m`, `1h30m`, `7d`, `2w` or a number of seconds. Sizes
 are `64kB`, `256MB` (powers of 1000), `1GiB` (powers of 1024) or a number of bytes. Patterns are
 `database.table` with the wildcards `*`, `?`, `[0-9]` and `[!a]`; put a pattern that begins with
-`*` in quotes. Times are ISO 8601 with their zone, `2026-11-01T00:00:00Z`. YAML is read by the
-rules of version 1.2: `off` and `no` are words. Anchors, aliases, merge keys and tags are refused.
-A section with nothing below it has its defaults.
+`*` in quotes. In `route` and `transform` a pattern may be a `/regular expression/`; the guide to
+[routes, transforms and schema changes](pipeline-language.md) has more. Times are ISO 8601 with
+their zone, `2026-11-01T00:00:00Z`. YAML is read by the rules of version 1.2: `off` and `no` are
+words. Anchors, aliases, merge keys and tags are refused. A section with nothing below it has its
+defaults.
 
 **Environment.** `${env:NAME}` stands for a variable, `${env:NAME:-default}` has a default. A
-secret is never written in the file: `password` is exactly one reference without a default, and so
-is every password inside a `url`. In a `url` the variable holds the plain password; it is
-percent-encoded where it is put in. Secrets are read when a run opens its source, so that the
-definitions load on a machine that has none; all other variables are read when the file is.
+secret is never written in the file: a `password` is exactly one reference without a default, and
+so are every password inside a `url` and the `salt` or `key` of a mask. In a `url` the variable
+holds the plain password; it is percent-encoded where it is put in. Secrets are read when a run
+opens its source, so that the definitions load on a machine that has none; all other variables are
+read when the file is.
 
-**Paths** are relative to `CDC_HOME` if it is set, else to the working directory. An fsspec URL
-(`s3://bucket/folder`) is taken as it is.
+**Paths** are relative to `CDC_HOME` if it is set, else to the working directory; `functions` is
+relative to the pipeline file. An fsspec URL (`s3://bucket/folder`) is taken as it is.
 
 | variable | meaning | default |
 |---|---|---|
@@ -68,30 +72,39 @@ def json_schema() -> str:
 def _section(path: str, model: type[Part], seen: set[object]) -> Iterator[str]:
     """Yield a table of a section's keys, then the sections below it, each once."""
     title = f"`{path}`" if path else "The top of the file"
+    example = path
     if path in ("source", "sink"):
-        title += f" of type {_type(model.model_fields['type'].annotation)}"
+        kinds = model.model_fields["type"].annotation
+        title += f" of type {_type(kinds)}"
+        example += f" {get_args(kinds)[0]}"
     yield f"## {title}\n"
     yield f"{(model.__doc__ or '').strip()}\n"
     yield "| key | value | default | meaning |\n|---|---|---|---|"
     below: list[tuple[str, type[Part]]] = []
     for name, field in model.model_fields.items():
         sections = _sections(field.annotation)
-        below += [(f"{path}.{name}".lstrip("."), section) for section in sections]
+        below += [(f"{path}.{name}{mark}".lstrip("."), section) for mark, section in sections]
         word = _type(field.annotation, field.metadata)
         meaning = " ".join((field.description or "").split()).replace("|", "\\|")
         yield f"| `{name}` | {word} | {_default(field, word)} | {meaning} |"
     yield ""
+    if example in EXAMPLES:
+        yield f"```yaml {'part' if path else ''}".rstrip() + f"\n{EXAMPLES[example]}```\n"
     for below_path, section in below:
         if (below_path, section) not in seen:
             seen.add((below_path, section))
             yield from _section(below_path, section, seen)
 
 
-def _sections(annotation: object) -> Iterator[type[Part]]:
+def _sections(annotation: object) -> Iterator[tuple[str, type[Part]]]:
+    """Yield the sections a key may hold, with `[]` for items of a list, `.<name>` for a mapping."""
     if isinstance(annotation, type) and issubclass(annotation, Part):
-        yield annotation
+        yield "", annotation
+    marks: dict[object, str] = {tuple: "[]", dict: ".<name>"}
+    mark = marks.get(get_origin(annotation), "")
     for part in get_args(annotation):
-        yield from _sections(part)
+        for inner, section in _sections(part):
+            yield mark + inner, section
 
 
 def _type(annotation: object, metadata: Iterable[object] = ()) -> str:
@@ -110,7 +123,7 @@ def _type(annotation: object, metadata: Iterable[object] = ()) -> str:
         words = [_type(a) for a in arguments if a is not type(None)]
         return " or ".join(dict.fromkeys(words))
     if origin is tuple:
-        return "list" if arguments[0] is Any else f"list of {_type(arguments[0])}s"
+        return f"list of {_type(arguments[0])}s"
     if origin is dict:
         return f"mapping of {_type(arguments[0])} to {_type(arguments[1])}"
     return {str: "text", bool: "`true`, `false`", int: "whole number", float: "number"}[

@@ -7,19 +7,26 @@ names that are missing. Secrets stay references until a run opens its source.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl, quote, unquote
 
 from pydantic_core import PydanticCustomError
 
 REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}")
-SECRET_KEYS = frozenset({"password", "url"})
+SECRET_KEYS = frozenset({"password", "url", "salt"})
 """Keys whose values are kept as references until `PipelineSettings.resolve`."""
+MASK_KEY = "key"
+"""One more, in a mask; the key of `source.tls` is a file."""
 
 _SECRET_PARAMETERS = frozenset(
     {"password", "passwd", "pwd", "passphrase", "sslpassword", "secret", "token", "key"}
 )
 _AUTHORITY = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://(?P<authority>[^/?#]*)")
+
+
+def is_secret(path: Sequence[str | int]) -> bool:
+    """Return whether a key, given by its path, holds a secret."""
+    return path[-1] in SECRET_KEYS or (path[-1] == MASK_KEY and path[-3:-2] == ("mask",))
 
 
 def bad_reference(text: str) -> bool:

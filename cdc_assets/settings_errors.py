@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -19,7 +20,7 @@ from cdc_assets.settings_yaml import Document
 
 NOT_BUILT_TYPES = {
     "source": ("postgres", "oracle", "sqlserver", "mongodb"),
-    "sink": ("clickhouse", "postgres", "mysql", "delta", "iceberg", "paimon", "parquet", "kafka"),
+    "sink": ("clickhouse", "mysql", "delta", "iceberg", "paimon", "parquet", "kafka"),
 }
 """Types of later releases, refused by name."""
 
@@ -52,17 +53,20 @@ def add_problems(error: ValidationError, document: Document, model: type[BaseMod
         path += tuple(detail.get("ctx", {}).get("at", ()))
         if kind in ("union_tag_invalid", "union_tag_not_found"):
             path = (*path, "type")
-        if path in known:
-            continue
+        if path in known or (kind == "too_short" and detail["input"]):
+            continue  # a list whose only items are wrong counts as too short
         if kind == "extra_forbidden":
             allowed = _keys_at(model, path[:-1], document.data)
+            document.add(path, f"is an unknown key; {_guess(path[-1], allowed)}", at_key=True)
+        elif kind == "literal_error" and detail["loc"][-1] == "[key]":
+            allowed = _allowed(detail)
             document.add(path, f"is an unknown key; {_guess(path[-1], allowed)}", at_key=True)
         elif kind == "missing":
             document.add(path, "is required", at_key=True)
         elif kind in ("union_tag_invalid", "union_tag_not_found"):
             _add_type_problem(path, detail, document, model)
         else:
-            document.add(path, _words(detail), built=kind != "not_built")
+            document.add(path, _words(detail))
 
 
 def _add_type_problem(
@@ -108,10 +112,13 @@ def _guess(given: object, allowed: list[str]) -> str:
     return f"{question}allowed: {', '.join(allowed)}"
 
 
+def _allowed(detail: ErrorDetails) -> list[str]:
+    return re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+
+
 def _words(detail: ErrorDetails) -> str:
     if detail["type"] == "literal_error":
-        allowed = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-        return f"is not one of its values; {_guess(detail['input'], allowed)}"
+        return f"is not one of its values; {_guess(detail['input'], _allowed(detail))}"
     if detail["type"] in _WORDING:
         return _WORDING[detail["type"]]
     return detail["msg"].replace("Input should be", "must be").replace("String should", "must")
@@ -119,12 +126,27 @@ def _words(detail: ErrorDetails) -> str:
 
 def _keys_at(model: type[BaseModel], path: KeyPath, data: object) -> list[str]:
     """Return the keys allowed in a section, choosing union members by the file's `type`."""
+    shapes: list[Any] = [model]
     for step in path:
         data = _inside(data, step)
-        members = _models(model.model_fields[str(step)].annotation)
-        chosen = [m for m in members if _has_type(m, data)]
-        model = (chosen or members)[0]
-    return list(model.model_fields)
+        shapes = [below for shape in shapes for below in _below(shape, step)]
+        shapes = [s for s in shapes if _has_type(s, data)] or shapes
+    return list(shapes[0].model_fields)
+
+
+def _below(shape: object, step: str | int) -> list[Any]:
+    """Return the models, lists and mappings that a key or an index leads to."""
+    if isinstance(shape, type) and issubclass(shape, BaseModel):
+        return _shapes(shape.model_fields[str(step)].annotation)
+    return _shapes(get_args(shape)[0 if get_origin(shape) is tuple else 1])
+
+
+def _shapes(annotation: object) -> list[Any]:
+    """Look through unions and marks."""
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return [shape for part in get_args(annotation) for shape in _shapes(part)]
+    model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return [annotation] if model or get_origin(annotation) in (tuple, dict) else []
 
 
 def _models(annotation: object) -> list[type[BaseModel]]:
@@ -133,6 +155,6 @@ def _models(annotation: object) -> list[type[BaseModel]]:
     return [model for part in get_args(annotation) for model in _models(part)]
 
 
-def _has_type(model: type[BaseModel], data: object) -> bool:
-    kind = model.model_fields.get("type")
+def _has_type(shape: object, data: object) -> bool:
+    kind = getattr(shape, "model_fields", {}).get("type")
     return kind is not None and _inside(data, "type") in get_args(kind.annotation)

@@ -35,9 +35,6 @@ _BYTES = {
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhdw]))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b)", re.IGNORECASE)
-LANGUAGE = "the pipeline-language release"
-"""What brings routes, transforms and schema policies."""
-
 _ENV_TEXT = {"type": "string", "pattern": r"^\$\{env:"}
 
 
@@ -102,7 +99,12 @@ def _no_bool(value: object) -> object:
     return value
 
 
-def _check_pattern(value: str) -> str:
+def check_pattern(value: str) -> str:
+    """Accept `database.table`, each part with or without wildcards.
+
+    Raises:
+        PydanticCustomError: It has no dot, or nothing on one side of it.
+    """
     database, dot, table = value.partition(".")
     if not (database and dot and table):
         raise PydanticCustomError(
@@ -128,37 +130,6 @@ def _section(value: object) -> object:
     return {} if value is None else value
 
 
-def not_built(later: str, *names: str) -> BeforeValidator:
-    """Return a validator that refuses by name what a later release brings.
-
-    Args:
-        later: What brings it.
-        names: The values refused.
-    """
-
-    def refuse(value: object) -> object:
-        if isinstance(value, str) and value in names:
-            raise PydanticCustomError(
-                "not_built",
-                "`{value}` is not built yet: it comes with {later}",
-                {"value": value, "later": later},
-            )
-        return value
-
-    return BeforeValidator(refuse)
-
-
-def not_built_list(later: str) -> BeforeValidator:
-    """Return a validator that accepts only nothing or an empty list."""
-
-    def refuse(value: object) -> object:
-        if value is None or value == [] or value == ():
-            return ()
-        raise PydanticCustomError("not_built", "is not built yet: {later}", {"later": later})
-
-    return BeforeValidator(refuse)
-
-
 def matching(pattern: str, words: str) -> AfterValidator:
     """Return a validator that accepts text matching a pattern, and explains it in words."""
     compiled = re.compile(pattern, re.ASCII)
@@ -177,6 +148,7 @@ def schema_of(*shapes: dict[str, Any]) -> WithJsonSchema:
 
 
 Section = BeforeValidator(_section)
+ListSection = BeforeValidator(lambda value: () if value is None else value)
 
 Duration = Annotated[
     float,
@@ -215,7 +187,7 @@ Port = Annotated[
 ]
 """A TCP port."""
 
-TablePattern = Annotated[str, AfterValidator(_check_pattern), Kind("pattern")]
+TablePattern = Annotated[str, AfterValidator(check_pattern), Kind("pattern")]
 """`database.table` with fnmatch wildcards: `*`, `?`, `[0-9]`, `[!a]`."""
 
 PipelineName = Annotated[

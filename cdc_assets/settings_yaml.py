@@ -55,6 +55,8 @@ class Document:
         if not at_key and path in self.values:
             return self.values[path]
         while path and path not in self.keys:
+            if isinstance(path[-1], int) and path in self.values:  # an item of a list has no key
+                return self.values[path]
             path = path[:-1]
         return self.keys.get(path, (1, 1))
 

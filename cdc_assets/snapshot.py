@@ -6,13 +6,12 @@ without any loads every table that is new or needs a snapshot.
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from cdc_assets import checks, inventory, naming, verdicts
+from cdc_assets import inventory, naming
 from cdc_assets.failures import failure_of, failures
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.specs import snapshot_spec, table_partitions
@@ -21,7 +20,6 @@ from resources.model.table_id import TableId
 
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
-    from cdc_assets.engine.report import CopyReport, TableReport
 
 
 def build_snapshot(settings: PipelineSettings) -> dg.AssetsDefinition:
@@ -107,6 +105,7 @@ def load_tables(
         TransientError: The source or the sink went away.
     """
     from cdc_assets.engine.run import run_snapshot
+    from cdc_assets.snapshot_events import report_copy
 
     failed: list[tuple[TableId, CdcError]] = []
     for number, table in enumerate(tables, 1):
@@ -121,9 +120,10 @@ def load_tables(
             context.log.error(f"{table}: {error}")
             failed.append((table, error))
             continue
-        _report(context, settings, pipeline, copied, merged)
-        if merged.outcome == "stopped":
-            failed.append((table, TerminalError(merged.reason)))
+        report_copy(context, settings, pipeline, copied, merged)
+        stopped = [report.reason for report in merged if report.outcome == "stopped"]
+        if stopped:
+            failed.append((table, TerminalError("; ".join(stopped))))
     if len(tables) == 1 and failed:
         raise failure_of(failed[0][1]) from failed[0][1]
     if failed:
@@ -133,44 +133,3 @@ def load_tables(
             metadata={str(table): str(error) for table, error in failed},
             allow_retries=False,
         )
-
-
-def _report(
-    context: dg.AssetExecutionContext,
-    settings: PipelineSettings,
-    pipeline: "Pipeline",
-    copied: "CopyReport",
-    merged: "TableReport",
-) -> None:
-    """Log the loaded partition, and the table itself in the window of now."""
-    from cdc_assets.metadata import copy_metadata
-
-    found = copy_metadata(copied) | {
-        "changes merged after the copy": merged.changes,
-        "outcome": merged.outcome,
-    }
-    if copied.dirty:
-        found |= checks.dirty_metadata(pipeline, copied.table)
-    context.log.info(f"{copied.table}: {copied.rows:,} rows in {copied.seconds:.1f} s")
-    context.log_event(
-        dg.AssetMaterialization(
-            dg.AssetKey(naming.snapshot_key(settings.name)),
-            partition=naming.table_partition(copied.table),
-            metadata=found,
-        )
-    )
-    window = naming.window_partition(time.time_ns() // 1000, settings.pipeline.window)
-    context.log_event(
-        dg.AssetMaterialization(
-            dg.AssetKey(naming.table_key(settings.name, copied.table)),
-            partition=window,
-            metadata=found,
-        )
-    )
-    inventory.save_inventory(settings, [], [window])
-    states = pipeline.tables.all()
-    state = states[copied.table]
-    if state.status in checks.APART:
-        key = dg.AssetKey(naming.table_key(settings.name, copied.table))
-        context.log_event(dg.AssetObservation(key, metadata=checks.state_shown(state)))
-    verdicts.report_dirty_rows(context.instance, settings, pipeline, [copied.table], states)

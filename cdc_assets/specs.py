@@ -6,7 +6,7 @@ In: settings and the inventory. Out: specs whose keys come from `naming`, nothin
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -21,6 +21,8 @@ SOURCE_TAG = "cdc/source"
 SNAPSHOT_TAG = "cdc/snapshot"
 TAG_CHARACTERS = 63
 """Longest value Dagster's pages and its stricter kinds of tags take."""
+SHOWN_TABLES = 100
+"""Source tables of a target that its spec names; merged shards may be thousands."""
 
 
 def has_snapshot(settings: PipelineSettings) -> bool:
@@ -94,21 +96,45 @@ def snapshot_spec(settings: PipelineSettings) -> dg.AssetSpec:
     )
 
 
-def table_spec(settings: PipelineSettings, table: TableId) -> dg.AssetSpec:
-    """Return a target table's spec; it depends on the change log and on its snapshot."""
+def table_spec(
+    settings: PipelineSettings, target: TableId, tables: Sequence[TableId]
+) -> dg.AssetSpec:
+    """Return a target table's spec; it depends on the change log and on its snapshot.
+
+    Args:
+        settings: The pipeline's.
+        target: Names of the target.
+        tables: The source tables that feed it, as known now.
+    """
     deps = [dg.AssetDep(dg.AssetKey(naming.changes_key(settings.name)))]
     if has_snapshot(settings):
         snapshot = dg.AssetKey(naming.snapshot_key(settings.name))
         deps.append(dg.AssetDep(snapshot, partition_mapping=dg.AllPartitionMapping()))
     return dg.AssetSpec(
-        dg.AssetKey(naming.table_key(settings.name, table)),
-        description=f"{table} of {settings.source.server}, kept equal to its source.",
+        dg.AssetKey(naming.table_key(settings.name, target)),
+        description=_described(settings, tables),
         deps=deps,
         skippable=True,
         kinds={settings.sink.type, "table"},
-        metadata={"dagster/table_name": str(table), "source table": str(table)},
+        metadata={"dagster/table_name": str(target), **_sources(tables)},
         **_shared(settings),
     )
+
+
+def _described(settings: PipelineSettings, tables: Sequence[TableId]) -> str:
+    if len(tables) == 1:
+        return f"{tables[0]} of {settings.source.server}, kept equal to its source."
+    return (
+        f"{len(tables)} tables of {settings.source.server}, merged and kept equal to their sources."
+    )
+
+
+def _sources(tables: Sequence[TableId]) -> dict[str, Any]:
+    if len(tables) == 1:
+        return {"source table": str(tables[0])}
+    names = [str(table) for table in tables[:SHOWN_TABLES]]
+    left_out = len(tables) - len(names)
+    return {"source tables": [*names, f"and {left_out} more"] if left_out else names}
 
 
 def _shared(settings: PipelineSettings) -> Mapping[str, Any]:

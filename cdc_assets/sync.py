@@ -6,7 +6,7 @@ log once and merges every table it touches; with tables alone it merges what is 
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,14 +19,15 @@ from cdc_assets.failures import failures, stopped_failure
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.settings_place import parse_place
 from cdc_assets.specs import changes_spec, table_spec
+from cdc_assets.targets import Targets, find_targets
 from resources.errors import ConfigError
-from resources.model.table_id import TableId
 
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
     from cdc_assets.engine.report import SyncReport, TableReport
     from cdc_assets.engine.run import SyncOptions
     from cdc_assets.events import RunEvents
+    from resources.model.table_id import TableId
 
 
 class SyncConfig(dg.Config):
@@ -47,17 +48,18 @@ class SyncConfig(dg.Config):
 
 def build_sync(
     settings: PipelineSettings,
-    tables: Sequence[TableId],
+    targets: Targets,
     windows: dg.TimeWindowPartitionsDefinition,
 ) -> dg.AssetsDefinition:
-    """Return `<pipeline>/changes` and one asset per known table.
+    """Return `<pipeline>/changes` and one asset per known target.
 
     Args:
         settings: The pipeline's.
-        tables: The tables known now; others are merged all the same.
+        targets: The targets known now; others are merged all the same.
         windows: The partitions of all of them.
     """
-    specs = [changes_spec(settings), *(table_spec(settings, table) for table in tables)]
+    tables = (table_spec(settings, target, feeds) for target, feeds in targets.feeds.items())
+    specs = [changes_spec(settings), *tables]
 
     @dg.multi_asset(
         name=naming.op_name(settings.name, "sync"),
@@ -79,8 +81,11 @@ def build_sync(
                 options = sync_options(settings, config)
                 yield from sync_pipeline(context, settings, pipeline, options)
             else:
-                chosen = sorted(naming.table_of_key(list(key)) for key in keys)
-                yield from merge_tables(context, settings, pipeline, chosen)
+                chosen = [naming.table_of_key(list(key)) for key in keys]
+                known = find_targets(
+                    pipeline.options.router, {*targets.tables(chosen), *pipeline.tables.all()}
+                )
+                yield from merge_tables(context, settings, pipeline, known.tables(chosen))
 
     return sync
 
@@ -167,7 +172,7 @@ def merge_tables(
     context: dg.AssetExecutionContext,
     settings: PipelineSettings,
     pipeline: "Pipeline",
-    tables: Sequence[TableId],
+    tables: "list[TableId]",
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Merge what the change log holds for some tables; the source may be down.
 
@@ -175,12 +180,12 @@ def merge_tables(
         dagster.Failure: One of them is stopped; the others are merged.
     """
     from cdc_assets.engine.run import run_tables
-    from cdc_assets.events import RunEvents
+    from cdc_assets.events import RunEvents, told
 
     events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
     reports = run_tables(pipeline, tables)
     for report in reports:
-        context.log.info(f"{report.table}: {report.outcome} {report.reason}")
+        context.log.info(f"{told(report)}: {report.outcome} {report.reason}")
         events.add(report)
     events.finish()
     if stopped := [r for r in reports if r.outcome == "stopped"]:

@@ -1,4 +1,4 @@
-"""Verdicts of the checks that a run records by itself, and what was told of a table before.
+"""Verdicts of the checks that a run records by itself, and what was told of a target before.
 
 In: the state store, the change log and what a run touched. Out: check results as events without a
 run: within one, Dagster keeps only results of checks it had planned.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData as Target,
+    AssetCheckEvaluationTargetMaterializationData as Materialization,
 )
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
@@ -22,6 +22,7 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from cdc_assets import checks, naming
 from cdc_assets.settings import PipelineSettings
+from cdc_assets.targets import Targets
 from resources.model.table_id import TableId
 
 if TYPE_CHECKING:
@@ -40,42 +41,53 @@ def report_dirty_rows(
     instance: dg.DagsterInstance,
     settings: PipelineSettings,
     pipeline: Pipeline,
-    tables: Collection[TableId],
+    targets: Targets,
+    touched: Collection[TableId],
     states: Mapping[TableId, TableState],
 ) -> None:
-    """Record the verdict on tables that a run touched, after their materializations."""
-    if not tables:
+    """Record the verdict on targets that a run touched, after their materializations.
+
+    Args:
+        instance: Where to record it.
+        settings: The pipeline's.
+        pipeline: The opened pipeline.
+        targets: All of the pipeline.
+        touched: Those to judge.
+        states: Of all source tables.
+    """
+    if not touched:
         return
-    keys = {t: dg.AssetKey(naming.table_key(settings.name, t)) for t in tables}
-    targets = _targets(instance, keys.values())
-    for table, verdict in checks.judge_dirty_rows(settings, pipeline, tables, states).items():
-        _record(instance, keys[table], checks.DIRTY_ROWS, verdict, targets)
+    keys = {t: dg.AssetKey(naming.table_key(settings.name, t)) for t in touched}
+    newest = _newest(instance, keys.values())
+    verdicts = checks.judge_dirty_rows(settings, pipeline, targets, touched, states)
+    for target, verdict in verdicts.items():
+        _record(instance, keys[target], checks.DIRTY_ROWS, verdict, newest)
 
 
 def untold(
     instance: dg.DagsterInstance,
     settings: PipelineSettings,
+    targets: Targets,
     states: Mapping[TableId, TableState],
-) -> list[TableState]:
-    """Return the tables that no longer follow the log and whose check does not say so yet.
+) -> list[TableId]:
+    """Return the targets with feeds at rest whose check does not say so yet.
 
     What was told is read from the last verdicts, with one query, so that a change of state is
     told once even if the run that made it was killed.
     """
-    apart = {
-        dg.AssetCheckKey(
-            dg.AssetKey(naming.table_key(settings.name, s.table)), checks.DIRTY_ROWS
-        ): s
-        for s in states.values()
-        if s.status in checks.APART
+    resting = [t for t, s in states.items() if s.status in checks.RESTING]
+    by_key = {
+        dg.AssetCheckKey(dg.AssetKey(naming.table_key(settings.name, t)), checks.DIRTY_ROWS): t
+        for t in targets.of(resting)
     }
     storage = instance.event_log_storage
-    latest = storage.get_latest_asset_check_execution_by_key(list(apart)) if apart else {}
-    untold: list[TableState] = []
-    for key, state in apart.items():
+    latest = storage.get_latest_asset_check_execution_by_key(list(by_key)) if by_key else {}
+    untold: list[TableId] = []
+    for key, target in by_key.items():
         told = _metadata(latest.get(key)).get(checks.SINCE)
-        if told is None or told.value != state.since_us / 1e6:
-            untold.append(state)
+        feeds = (states[t] for t in targets.feeds[target] if t in states)
+        if told is None or told.value != checks.last_rest(feeds):
+            untold.append(target)
     return untold
 
 
@@ -115,7 +127,7 @@ def report_continuity(
         verdict = checks.judge_continuity(pipeline.log.check(full=full), scope)
         at = dg.MetadataValue.timestamp(time.time())
     verdict[1][WHOLE_LOG_AT] = at
-    _record(instance, asset, checks.CONTINUITY, verdict, _targets(instance, [asset]))
+    _record(instance, asset, checks.CONTINUITY, verdict, _newest(instance, [asset]))
 
 
 def broken_links(segments: Sequence[Segment]) -> list[str]:
@@ -134,22 +146,22 @@ def _metadata(record: AssetCheckExecutionRecord | None) -> Mapping[str, dg.Metad
     return evaluation.metadata if isinstance(evaluation, dg.AssetCheckEvaluation) else {}
 
 
-def _targets(
+def _newest(
     instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]
-) -> dict[dg.AssetKey, Target]:
+) -> dict[dg.AssetKey, Materialization]:
     """Return the newest materialization of every asset that has one, with one query.
 
     A verdict that does not name it counts only while no later event has been written, and the
     UI shows `Not evaluated` when the two come in the same moment.
     """
-    targets: dict[dg.AssetKey, Target] = {}
+    found: dict[dg.AssetKey, Materialization] = {}
     for record in instance.get_asset_records(list(keys)):
         newest = record.asset_entry.last_materialization_record
         if newest is not None:
-            targets[record.asset_entry.asset_key] = Target(
+            found[record.asset_entry.asset_key] = Materialization(
                 storage_id=newest.storage_id, run_id=newest.run_id, timestamp=newest.timestamp
             )
-    return targets
+    return found
 
 
 def _record(
@@ -157,7 +169,7 @@ def _record(
     key: dg.AssetKey,
     name: str,
     verdict: tuple[bool, dict[str, Any]],
-    targets: Mapping[dg.AssetKey, Target],
+    newest: Mapping[dg.AssetKey, Materialization],
 ) -> None:
     passed, found = verdict
     instance.report_runless_asset_event(
@@ -166,7 +178,7 @@ def _record(
             check_name=name,
             passed=passed,
             metadata=found,
-            target_materialization_data=targets.get(key),
+            target_materialization_data=newest.get(key),
             severity=dg.AssetCheckSeverity.ERROR,
         )
     )

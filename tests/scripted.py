@@ -51,6 +51,8 @@ class Event:
     before: Row | None = None
     after: Row | None = None
     notice: str = ""
+    rewrites: bool = True
+    shape: TableSchema | None = None
 
 
 @dataclass
@@ -227,7 +229,13 @@ class ScriptedSource:
                 if event.notice:
                     notices.append(
                         TableNotice(
-                            event.table, seq + count, event.notice, event.notice, "scripted", True
+                            event.table,
+                            seq + count,
+                            event.notice,
+                            event.notice,
+                            "scripted",
+                            event.rewrites,
+                            event.shape,
                         )
                     )
                 for op, row in _images(event):

@@ -35,15 +35,18 @@ COLUMN_TYPES: tuple[pa.DataType, ...] = (*KEY_TYPES, pa.bool_(), GEOMETRY, VECTO
 HOSTILE_NAMES = (
     *("select", "order", "from", "rowid", "live", "gone", "cdc_rows", "a b", "a.b", "%s", "?"),
     *('say "hi"', "it's", "semi;colon", "back`tick", "-- x", "/*x*/", "名前", "É", "é", "ſ"),
-    *("😀", "line\nbreak", "back\\slash", "x" * 64),
+    *("😀", "line\nbreak", "back\\slash", "x" * 63),
 )
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LONGEST_TIME_US = (838 * 3600 + 59 * 60 + 59) * 10**6 + 999_999
 _INT64 = 2**63
 
 
-def arrow_values(column_type: pa.DataType) -> st.SearchStrategy[Any]:
-    """Values `pa.array` takes for a type, its extremes among them, never None."""
+def arrow_values(column_type: pa.DataType, *, nul: bool = True) -> st.SearchStrategy[Any]:
+    """Values `pa.array` takes for a type, its extremes among them, never None.
+
+    Text has the character U+0000 only if `nul`.
+    """
     t = pa.types
     if t.is_boolean(column_type):
         return st.booleans()
@@ -67,7 +70,10 @@ def arrow_values(column_type: pa.DataType) -> st.SearchStrategy[Any]:
     if t.is_duration(column_type):
         times = [-_LONGEST_TIME_US, _LONGEST_TIME_US, -250_000, 86_400_000_000, 0]
         return st.integers(-_LONGEST_TIME_US, _LONGEST_TIME_US) | st.sampled_from(times)
-    return _nested_or_bytes(column_type)
+    values = _nested_or_bytes(column_type)
+    if nul or not (t.is_string(column_type) or t.is_large_string(column_type)):
+        return values
+    return values.map(lambda text: text.replace("\0", ""))
 
 
 def _nested_or_bytes(column_type: pa.DataType) -> st.SearchStrategy[Any]:
@@ -82,9 +88,9 @@ def _nested_or_bytes(column_type: pa.DataType) -> st.SearchStrategy[Any]:
     return st.lists(arrow_values(column_type.value_type), max_size=4)
 
 
-def key_values(column_type: pa.DataType) -> st.SearchStrategy[Any]:
+def key_values(column_type: pa.DataType, *, nul: bool = True) -> st.SearchStrategy[Any]:
     """Values that can stand in a key: no NaN, which no server takes."""
-    values = arrow_values(column_type)
+    values = arrow_values(column_type, nul=nul)
     return values.filter(lambda v: v == v) if pa.types.is_floating(column_type) else values
 
 
@@ -161,15 +167,21 @@ class Changes:
 
 @st.composite
 def change_sequences(
-    draw: st.DrawFn, schemas: st.SearchStrategy[TableSchema], max_size: int = 24
+    draw: st.DrawFn,
+    schemas: st.SearchStrategy[TableSchema],
+    max_size: int = 24,
+    *,
+    nul: bool = True,
 ) -> Changes:
     """Inserts, updates, key changes, swaps and deletes over at most five keys."""
     schema = draw(schemas)
     key_columns = [schema.column(k) for k in schema.key]
-    one_key = st.tuples(*(key_values(c.type) for c in key_columns))
+    one_key = st.tuples(*(key_values(c.type, nul=nul) for c in key_columns))
     keys = draw(st.lists(one_key, min_size=1, max_size=5))
     values = {
-        c.name: st.none() | arrow_values(c.type) for c in schema.columns if c.name not in schema.key
+        c.name: st.none() | arrow_values(c.type, nul=nul)
+        for c in schema.columns
+        if c.name not in schema.key
     }
     row_values = st.fixed_dictionaries(values)
     some_key = st.sampled_from(keys)

@@ -5,7 +5,7 @@ In: what a sink refused. Out: open dirty rows in the state store; the good rows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,11 @@ import pyarrow as pa
 
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import TableReport
-from cdc_assets.engine.route import route_table
+from cdc_assets.engine.route import target_id
+from cdc_assets.engine.routing import Route
+from cdc_assets.engine.shaping import FailedRow, Shaping
 from resources.errors import DirtyLimitExceeded, DirtyRowError
-from resources.model.change import RejectedRow, RowKind, segment_of
+from resources.model.change import CHANGE_FIELDS, OP, SEQ, TS, RejectedRow, RowKind, segment_of
 from resources.model.keys import key_texts
 from resources.model.table import TableId
 from resources.sinks.contract import RejectedWrite, Sink, TargetTable
@@ -70,6 +72,155 @@ def set_aside(
     return accepted(rows, refused)
 
 
+def set_aside_misfits(
+    pipeline: Pipeline,
+    report: TableReport,
+    target: TargetTable,
+    rows: pa.Table,
+    seqs: pa.Array,
+    bad: Sequence[tuple[int, str, str]],
+) -> None:
+    """Store rows with values that the target's columns cannot hold.
+
+    Args:
+        pipeline: The opened pipeline.
+        report: Counts them.
+        target: The table.
+        rows: What was to be written, in the types it came in.
+        seqs: Their `_cdc_seq`, uint64.
+        bad: Row number, column and reason of each.
+
+    Raises:
+        DirtyLimitExceeded: More were set aside than the pipeline allows.
+    """
+    refused = [RejectedWrite(*found) for found in bad]
+    rows = rows.drop_columns([f.name for f in CHANGE_FIELDS if f.name in rows.column_names])
+    found = [
+        replace(row, seq=seq, position=f"segment {segment_of(seq)}", error="SchemaMismatch")
+        for row, seq in zip(
+            refused_rows(pipeline, "apply", report.table, target, rows, refused),
+            (seqs[index].as_py() for index, _, _ in bad),
+            strict=True,
+        )
+    ]
+    pipeline.dirty.add(found)
+    report.dirty += len(found)
+    check_limit(pipeline, report.table, rows.num_rows)
+
+
+def set_aside_failed(
+    pipeline: Pipeline,
+    report: TableReport,
+    target: TargetTable,
+    key: Sequence[str],
+    batches: Sequence[pa.RecordBatch],
+    failed: Sequence[Sequence[FailedRow]],
+) -> None:
+    """Store changes that an expression failed on, as the change log has them.
+
+    One whose key comes again later, and did not fail then, is no longer of interest.
+
+    Args:
+        pipeline: The opened pipeline.
+        report: Counts them.
+        target: Where they should have gone.
+        key: The source table's key.
+        batches: Changes in log order.
+        failed: Per batch the rows that failed.
+
+    Raises:
+        DirtyLimitExceeded: More were set aside than the pipeline allows.
+    """
+    last: dict[str, int] = {}
+    wanted = {text for text, *_ in _failures(key, batches, failed)}
+    for batch, rows in zip(batches, failed, strict=True):
+        bad = {row.index for row in rows}
+        for index, text in enumerate(key_texts(batch, key)):
+            if text in wanted and index not in bad:
+                last[text] = batch.column(SEQ)[index].as_py()
+    found = []
+    for text, change, row in _failures(key, batches, failed):
+        seq = change.column(SEQ)[0].as_py()
+        if last.get(text, 0) > seq:
+            continue
+        found.append(failed_row(pipeline, target, key, change, row, report.table))
+    pipeline.dirty.add(found)
+    report.dirty += len(found)
+    if found:
+        check_limit(pipeline, report.table, sum(batch.num_rows for batch in batches))
+
+
+def failed_row(
+    pipeline: Pipeline,
+    target: TargetTable,
+    key: Sequence[str],
+    row: pa.RecordBatch,
+    failed: FailedRow,
+    table: TableId,
+) -> DirtyRow:
+    """Return the dirty row of one that an expression failed on.
+
+    Args:
+        pipeline: The opened pipeline.
+        target: Where it should have gone.
+        key: The source table's key.
+        row: The row alone, as the change log or the source has it; changes with their `_cdc_*`.
+        failed: What failed.
+        table: The source table.
+    """
+    names = [f.name for f in CHANGE_FIELDS if f.name in row.schema.names]
+    image = pa.Table.from_batches([row]).drop_columns(names)
+    seq = row.column(SEQ)[0].as_py() if names else 0
+    return DirtyRow(
+        id=None,
+        pipeline=pipeline.name,
+        stage="transform",
+        table=table,
+        target=str(target.id),
+        seq=seq,
+        op=RowKind(row.column(OP)[0].as_py()) if names else RowKind.INSERT,
+        key=key_texts(row, key)[0] if key else "",
+        position=f"segment {segment_of(seq)}",
+        field=failed.column,
+        error="ExpressionFailed",
+        message=failed.message,
+        image=ipc_bytes(image) if pipeline.options.keep_images else b"",
+        ts_us=row.column(TS)[0].value if names else 0,
+    )
+
+
+def conflict_rows(
+    pipeline: Pipeline, table: TableId, target: TargetTable, taken: pa.Table
+) -> list[DirtyRow]:
+    """Return dirty rows for loaded rows whose keys another feed has in a shared target.
+
+    Args:
+        pipeline: The opened pipeline.
+        table: The source table they came from.
+        target: The table.
+        taken: They; the owner column names the other feed.
+    """
+    if not taken.num_rows:
+        return []
+    mine = str(pipeline.feed(table))
+    refused = [
+        RejectedWrite(i, target.owner, f"the key belongs to {owner}, this row comes from {mine}")
+        for i, owner in enumerate(taken.column(target.owner).to_pylist())
+    ]
+    return refused_rows(pipeline, "copy", table, target, taken, refused)
+
+
+def _failures(
+    key: Sequence[str],
+    batches: Sequence[pa.RecordBatch],
+    failed: Sequence[Sequence[FailedRow]],
+) -> Iterator[tuple[str, pa.RecordBatch, FailedRow]]:
+    for batch, rows in zip(batches, failed, strict=True):
+        for row in rows:
+            change = batch.slice(row.index, 1)
+            yield key_texts(change, key)[0], change, row
+
+
 def accepted(rows: pa.Table, refused: Sequence[RejectedWrite]) -> pa.Array:
     """Return the boolean mask of the rows that were not refused."""
     keep = np.ones(rows.num_rows, dtype=bool)
@@ -107,14 +258,24 @@ def refused_rows(
     ]
 
 
-def undecoded_row(pipeline: Pipeline, stage: Stage, row: RejectedRow) -> DirtyRow:
-    """Return the dirty row for one that the source could not decode."""
+def undecoded_row(
+    pipeline: Pipeline, stage: Stage, row: RejectedRow, route: Route | None = None
+) -> DirtyRow:
+    """Return the dirty row for one that the source could not decode.
+
+    Args:
+        pipeline: The opened pipeline.
+        stage: Where it happened.
+        row: The row.
+        route: Where it should have gone; the table's first route if left out.
+    """
+    route = route or pipeline.routes(row.table)[0]
     return DirtyRow(
         id=None,
         pipeline=pipeline.name,
         stage=stage,
         table=row.table,
-        target=str(route_table(row.table)),
+        target=str(target_id(route)),
         seq=row.seq,
         op=row.op,
         key=row.key,
@@ -136,21 +297,37 @@ def ipc_bytes(rows: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-def supersede(pipeline: Pipeline, table: TableId, target: TargetTable, reduced: Reduced) -> None:
+def supersede(
+    pipeline: Pipeline,
+    shaping: Shaping,
+    target: TargetTable,
+    batches: Sequence[pa.RecordBatch],
+    reduced: Reduced,
+) -> None:
     """Mark open dirty rows whose key these changes replace: full images make them moot.
 
     Done before the sink commits: the changes are durable in the change log, so they will be
     applied whatever happens, and a replay must not put an old row over them.
+
+    Args:
+        pipeline: The opened pipeline.
+        shaping: What made the target's rows of the source's: rows set aside before it are known
+            by the source's key.
+        target: The table.
+        batches: The changes as the change log has them.
+        reduced: What is left of them.
     """
+    table = shaping.source.table
     waiting = pipeline.dirty.open_rows(table=table, target=str(target.id))
     if not waiting:
         return
     wanted = {row.key for row in waiting}
-    touched: list[str] = []
-    for part in (reduced.upserts, reduced.deletes):
-        touched += [k for k in key_texts(part, target.schema.key) if k in wanted]
+    parts = [(part, target.schema.key) for part in (reduced.upserts, reduced.deletes)]
+    if shaping.transform is not None or shaping.constants:
+        parts += [(batch, shaping.source.key) for batch in batches]
+    touched = [k for part, key in parts for k in key_texts(part, key) if k in wanted]
     if touched:
-        pipeline.dirty.supersede(str(target.id), touched, reduced.last_seq)
+        pipeline.dirty.supersede(str(target.id), touched, reduced.last_seq, table)
 
 
 def check_limit(pipeline: Pipeline, table: TableId, rows: int) -> None:

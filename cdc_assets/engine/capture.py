@@ -6,6 +6,7 @@ and lying within one window of commit time. The only stage that moves the source
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -108,7 +109,7 @@ def capture(
         report: Filled as it goes.
 
     Yields:
-        Every segment that holds rows, in order.
+        Every segment that holds something of a table, in order.
 
     Raises:
         FencedOut: The lease was lost; what was not committed is dropped.
@@ -205,10 +206,10 @@ class _Capture:
             raise TerminalError("no segment is open")
         shift = first_seq(self.writer.number) - self.base
         for batch in part.batches:
-            self.writer.write(_shifted(batch, shift))
+            self.writer.write(_shifted(self._masked(batch), shift))
         for notice in part.notices:
             self.writer.note(replace(notice, seq=notice.seq + shift))
-        self.rejected += [replace(r, seq=r.seq + shift) for r in part.rejected]
+        self.rejected += [self._without_secrets(r, r.seq + shift) for r in part.rejected]
         self.shapes += part.shapes
         self.counted += part.rows
         self.transactions += part.transactions
@@ -219,6 +220,21 @@ class _Capture:
             self.boundary = part.end
         self.report.bytes_read += part.bytes_read
         self.rate.took(part.rows, part.bytes_read)
+
+    def _masked(self, batch: ChangeBatch) -> ChangeBatch:
+        masker = self.pipeline.options.transforms.masker(batch.schema)
+        if masker is None:
+            return batch
+        return ChangeBatch(masker.schema, masker.apply(batch.rows))
+
+    def _without_secrets(self, row: RejectedRow, seq: int) -> RejectedRow:
+        """Return a rejected row as it may be kept: its bytes may hold what must not be."""
+        rule = self.pipeline.options.transforms.rule(row.table)
+        if rule is None or not (rule.masks or rule.exclude):
+            return replace(row, seq=seq)
+        masked = {mask.column for mask in rule.masks}
+        key = "" if row.key and masked & json.loads(row.key).keys() else row.key
+        return replace(row, seq=seq, key=key, raw=b"", image=b"")
 
     def is_due(self) -> bool:
         """Return whether the open segment is large or old enough to be committed."""
@@ -233,7 +249,7 @@ class _Capture:
         )
 
     def commit(self) -> Segment | None:
-        """Commit what is open up to the last boundary; None if it held no rows."""
+        """Commit what is open up to the last boundary; None if it holds nothing of any table."""
         if self.writer is None:
             return None
         if not self.whole:
@@ -252,7 +268,7 @@ class _Capture:
         )
         failpoint("capture.after_commit")
         self._account(segment, writer.rows)
-        return segment if writer.rows or self.rejected else None
+        return segment if segment.tables or self.rejected else None
 
     def abandon(self) -> None:
         """Drop what is open."""

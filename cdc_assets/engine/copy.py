@@ -1,7 +1,7 @@
 """Chunk plan -> sink, between watermarks, resumable.
 
 In: a table's rows as they are, read chunk by chunk without locks. Out: a load beside the live
-table, put in its place once every chunk is in.
+table of every target, put in its place once every chunk is in.
 
 Why no change is lost and none comes twice (DBLog, Netflix 2020): capture has everything from
 `base_seq` on, every chunk is read after that, and merging whole rows by key is idempotent. So
@@ -12,26 +12,22 @@ the server had after the last chunk (`high`) on, the table equals the source.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
-import pyarrow as pa
-
-from cdc_assets.engine.aside import accepted, check_limit, refused_rows, undecoded_row
+from cdc_assets.engine.loading import Loading
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.prefetch import ChunkParts, read_ahead
 from cdc_assets.engine.rate import RateLimit
 from cdc_assets.engine.report import CopyReport
-from cdc_assets.engine.route import route_schema, route_table
+from cdc_assets.engine.route import target_id
 from resources.errors import ConfigError, DirtyRowError, SchemaMismatch, SourceUnavailable
 from resources.failpoints import failpoint
-from resources.model.change import RowKind, last_seq
+from resources.model.change import last_seq
 from resources.model.chunk import Chunk
 from resources.model.position import Position, reached
 from resources.model.source import ChunkRows, SnapshotSource
-from resources.model.table import TableId, TableSchema
-from resources.sinks.contract import Fence, TargetTable
-from resources.stores.dirty_rows import DirtyRow
+from resources.model.table import TableId
 from resources.stores.snapshots import Snapshot
 
 VISIBLE_WITHIN = 60.0
@@ -103,17 +99,17 @@ class _Copy:
                 self.source.estimate_rows(schema),
             )
         self.snapshot: Snapshot = snapshot
-        self.schema: TableSchema = snapshot.schema
-        self.target: TargetTable = route_schema(snapshot.schema, self.pipeline.options)
-        self._check_target()
         self.report = CopyReport(
             self.table,
-            route_table(self.table),
+            target_id(self.pipeline.routes(self.table)[0]),
             snapshot.load_id,
             low=snapshot.low,
-            schema=self.schema,
+            schema=schema,
             resumed=resumed,
         )
+        self.loads = open_loads(self.pipeline, snapshot, self.report)
+        for load in self.loads:
+            load.check()
 
     def _visible(self, base_end: Position) -> Position:
         """Return a position from which on reads see all that the log says up to `base_end`.
@@ -132,37 +128,18 @@ class _Copy:
             time.sleep(0.05)
         return low
 
-    def _check_target(self) -> None:
-        if self.target.mode == "append":
-            raise ConfigError(
-                f"table {self.table} is kept as an append-only change log and has no snapshot",
-                remedy="remove it from pipeline.append to load its rows",
-            )
-        with self.pipeline.sink() as sink:
-            errors = [
-                f
-                for f in sink.check_table(self.target)
-                if f.level == "error" and f.code != "schema_mismatch"
-            ]
-        if errors:
-            raise ConfigError(
-                "; ".join(f.message for f in errors),
-                remedy="; ".join(f.remedy for f in errors),
-            )
-
     def run(self) -> None:
         """Copy every chunk that is not in yet."""
         load_id = self.snapshot.load_id
-        with self.pipeline.sink() as sink:
-            sink.begin_load(self.target, load_id)
-            done = sink.loaded_chunks(self.target.id, load_id)
-        self.rows = sum(done.values())
+        done = [load.begin() for load in self.loads]
+        everywhere = set.intersection(*(set(chunks) for chunks in done))
+        self.rows = sum(done[0].values())
         self.already = self.rows
-        self.report.chunks = len(done)
+        self.report.chunks = len(everywhere)
         if self.snapshot.state in ("planning", "copying"):
-            pending = (c for c in self._chunks() if c.number not in done)
+            pending = (c for c in self._chunks() if c.number not in everywhere)
             parallel = self.pipeline.options.parallel
-            with read_ahead(self.source, self.schema, pending, parallel) as chunks:
+            with read_ahead(self.source, self.snapshot.schema, pending, parallel) as chunks:
                 for parts in chunks:
                     self._copy_chunk(parts)
             failpoint("copy.before_copied")
@@ -184,7 +161,7 @@ class _Copy:
         last = saved[-1] if saved else None
         ahead: list[Chunk] = []
         rows = self.pipeline.options.chunk_rows
-        for chunk in self.source.plan_chunks(self.schema, rows, last):
+        for chunk in self.source.plan_chunks(self.snapshot.schema, rows, last):
             ahead.append(chunk)
             if len(ahead) >= PLAN_AHEAD:
                 store.add_chunks(load_id, ahead)
@@ -196,54 +173,32 @@ class _Copy:
 
     def _copy_chunk(self, parts: ChunkParts) -> None:
         failpoint("copy.before_chunk")
-        try:
-            written = self._load(parts.chunk, self._tables(parts))
-        except DirtyRowError:
-            written = self._load_without_refused(parts.chunk)
+        written = self._load(parts)
         failpoint("copy.after_chunk")
         self.rows += written
         self.report.chunks += 1
         self.report.chunks_copied += 1
         self._progress()
 
-    def _load(self, chunk: Chunk, tables: Iterator[pa.Table]) -> int:
-        with self.pipeline.sink() as sink:
-            return sink.load_chunk(self.target, self.snapshot.load_id, chunk.number, tables)
+    def _load(self, parts: ChunkParts) -> int:
+        """Load a chunk into every target; returns the rows of the first."""
+        chunk = parts.chunk
+        metered = self._metered(parts)
+        # One target takes the parts as they come, several take them one after the other.
+        read = metered if len(self.loads) == 1 else list(metered)
+        written = []
+        for load in self.loads:
+            try:
+                written.append(load.write(chunk, iter(read)))
+            except DirtyRowError:
+                again = self.source.read_chunk(self.snapshot.schema, chunk)
+                written.append(load.write_accepted(chunk, again))
+        return written[0]
 
-    def _tables(self, parts: ChunkParts) -> Iterator[pa.Table]:
+    def _metered(self, parts: ChunkParts) -> Iterator[ChunkRows]:
         for part in parts:
-            self._set_aside(parts.chunk, self._undecoded(part))
             self.rate.took(part.rows.num_rows, part.rows.nbytes)
-            yield pa.Table.from_batches([part.rows])
-
-    def _load_without_refused(self, chunk: Chunk) -> int:
-        """Read the chunk again and leave out what the sink names; the rare, slow way.
-
-        The refused are found before the load's transaction opens, so one chunk is held in memory.
-        """
-        return self._load(chunk, iter(list(self._accepted(chunk))))
-
-    def _accepted(self, chunk: Chunk) -> Iterator[pa.Table]:
-        for part in self.source.read_chunk(self.schema, chunk):
-            rows = pa.Table.from_batches([part.rows])
-            with self.pipeline.sink() as sink:
-                refused = sink.find_rejected(self.target, rows)
-            dirty = refused_rows(self.pipeline, "copy", self.table, self.target, rows, refused)
-            self._set_aside(chunk, [*self._undecoded(part), *dirty])
-            yield rows.filter(accepted(rows, refused))
-
-    def _undecoded(self, part: ChunkRows) -> list[DirtyRow]:
-        return [undecoded_row(self.pipeline, "copy", row) for row in part.rejected]
-
-    def _set_aside(self, chunk: Chunk, rows: Sequence[DirtyRow]) -> None:
-        if rows:
-            self.pipeline.dirty.add(self._placed(chunk, row) for row in rows)
-            self.report.dirty += len(rows)
-            check_limit(self.pipeline, self.table, self.rows)
-
-    def _placed(self, chunk: Chunk, row: DirtyRow) -> DirtyRow:
-        where = f"chunk {chunk.number} of load {self.snapshot.load_id}"
-        return replace(row, seq=self.snapshot.base_seq, op=RowKind.INSERT, position=where)
+            yield part
 
     def _progress(self) -> None:
         now = time.monotonic()
@@ -260,10 +215,31 @@ class _Copy:
         )
 
 
+def open_loads(pipeline: Pipeline, snapshot: Snapshot, report: CopyReport) -> list[Loading]:
+    """Return a table's loads, one for each of its targets."""
+    return [Loading(pipeline, route, snapshot, report) for route in pipeline.routes(report.table)]
+
+
+def altered_meanwhile(pipeline: Pipeline, report: CopyReport, through_segment: int) -> bool:
+    """Return whether the log behind a copy has a statement that changed the table's columns.
+
+    Its chunks would be of one shape and the changes replayed over them of another.
+    """
+    snapshot = pipeline.snapshots.open_snapshot(report.table)
+    if snapshot is None:
+        return False
+    upto = last_seq(through_segment)
+    notices = pipeline.log.notices(report.table, snapshot.base_seq, upto)
+    if all(n.shape is None or n.shape.names == snapshot.schema.names for n in notices):
+        return False
+    pipeline.snapshots.abandon(snapshot.load_id, "the source table was altered")
+    return True
+
+
 def finish_copy(
     pipeline: Pipeline, report: CopyReport, token: int, through_segment: int
 ) -> CopyReport:
-    """Put a complete load in the live table's place, with the watermark it starts from.
+    """Put complete loads in the live tables' places, with the watermarks they start from.
 
     Args:
         pipeline: The opened pipeline.
@@ -277,17 +253,14 @@ def finish_copy(
             f"the load {report.load_id} of {report.table} was abandoned by another run",
             remedy="materialize its snapshot partition again",
         )
-    target = route_schema(snapshot.schema, pipeline.options)
     consistent = last_seq(through_segment)
     quiet = report.table not in pipeline.log.touched(snapshot.base_seq)
     new = consistent if quiet else snapshot.base_seq
-    fence = Fence(pipeline.name, None, new, token)
     failpoint("copy.before_finish")
-    with pipeline.sink() as sink:
-        rows = sink.finish_load(target, report.load_id, fence, consistent)
+    rows = [load.finish(new, token, consistent) for load in open_loads(pipeline, snapshot, report)]
     failpoint("copy.after_finish")
     stale = [r for r in pipeline.dirty.open_rows(table=report.table) if r.seq < snapshot.base_seq]
     pipeline.dirty.mark([r.id for r in stale if r.id], "superseded", "the table was read again")
     pipeline.tables.set(report.table, "behind", "", new)
     pipeline.snapshots.set_done(report.load_id)
-    return replace(report, rows=rows, consistent_from=consistent)
+    return replace(report, rows=rows[0], consistent_from=consistent)

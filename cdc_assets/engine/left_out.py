@@ -7,7 +7,7 @@ reading again, before anything is merged over the missing stretch.
 from __future__ import annotations
 
 from cdc_assets.engine.pipeline import Pipeline
-from cdc_assets.engine.route import route_table, source_of
+from cdc_assets.engine.route import target_id
 from resources.model.change import last_seq, segment_of
 from resources.model.patterns import filter_selects
 from resources.model.table import TableId
@@ -35,7 +35,7 @@ def mark_ahead(pipeline: Pipeline) -> None:
     end = last_seq(last.number if last else 0)
     with pipeline.sink() as sink:
         marks = sink.list_watermarks(pipeline.name)
-    ahead = {source_of(target) for target, mark in marks.items() if mark.seq > end}
+    ahead = {table for (_, table), mark in marks.items() if mark.seq > end}
     if not ahead:
         return
     pipeline.tables.register(ahead)
@@ -75,8 +75,10 @@ def mark_left_out(pipeline: Pipeline) -> None:
     for table in loaded:
         if filter_selects(last.capture_filter, table):
             continue
+        feed = pipeline.feed(table)
         with pipeline.sink() as sink:
-            mark = sink.read_watermark(route_table(table), pipeline.name)
-        if mark and was_left_out(pipeline, table, mark.seq, last_seq(last.number)):
+            found = [sink.read_watermark(target_id(r), feed) for r in pipeline.routes(table)]
+        marks = [mark.seq for mark in found if mark is not None]
+        if marks and was_left_out(pipeline, table, min(marks), last_seq(last.number)):
             pipeline.tables.set(table, "needs_snapshot", LEFT_OUT)
             pipeline.say(f"{table}: {LEFT_OUT}")

@@ -6,14 +6,17 @@ table states.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from cdc_assets.engine.apply import apply_pending
 from cdc_assets.engine.pipeline import Pipeline
-from cdc_assets.engine.report import SyncReport, TableReport
-from cdc_assets.engine.route import route_table
+from cdc_assets.engine.report import Outcome, SyncReport, TableReport, rank
+from cdc_assets.engine.route import target_id
+from cdc_assets.engine.routing import Route
 from resources.errors import (
     CdcError,
     DirtyLimitExceeded,
@@ -24,10 +27,12 @@ from resources.errors import (
 from resources.model.change import last_seq
 from resources.model.table import TableId
 from resources.stores.segments import Segment
-from resources.stores.table_states import TableStatus
+from resources.stores.table_states import TableState, TableStatus
 
 SINK_RETRIES = (1.0, 2.0, 5.0, 10.0)
 """Seconds between attempts at a sink that does not answer, before the run fails."""
+APART = ("stopped", "needs_snapshot", "held")
+"""States of tables that do not follow the log until somebody does something."""
 DIRTY_LIMIT = "dirty limit: "
 """How the reason of a table begins that goes on by itself once its dirty rows are dealt with."""
 
@@ -54,6 +59,7 @@ class Merging:
         self.report = report
         self.on_table = on_table
         self.states = pipeline.tables.all()
+        self._told = threading.Lock()
 
     def backlog(self) -> None:
         """Merge what earlier runs captured and could not apply."""
@@ -62,10 +68,9 @@ class Merging:
             return
         applied = self.pipeline.log.segments.applied()
         tables = set(self.pipeline.log.touched(last_seq(applied)))
-        tables |= {t for t, s in self.states.items() if s.status == "behind"}
+        tables |= {t for t, s in self.states.items() if s.status in ("behind", "held")}
         tables |= {t for t, s in self.states.items() if s.reason.startswith(DIRTY_LIMIT)}
-        for table in sorted(tables):
-            self._sync_table(table, last.number)
+        self._each(sorted(tables), last.number)
         self.pipeline.log.segments.set_applied(last.number)
 
     def segments(self, batch: list[Segment]) -> None:
@@ -74,84 +79,114 @@ class Merging:
         for segment in batch:
             for stats in segment.tables.values():
                 touched.setdefault(stats.table, set()).add(segment.window)
-        for table, windows in sorted(touched.items()):
-            outcome = self._sync_table(table, batch[-1].number)
-            if outcome is not None:
-                outcome.windows |= windows
+        done = self._each(sorted(touched), batch[-1].number)
+        for table, outcomes in zip(sorted(touched), done, strict=True):
+            for outcome in outcomes:
+                outcome.windows |= touched[table]
         self.pipeline.log.segments.set_applied(batch[-1].number)
 
-    def _sync_table(self, table: TableId, through: int) -> TableReport | None:
+    def _each(self, tables: Sequence[TableId], through: int) -> list[list[TableReport]]:
+        """Merge tables, as many at a time as the sink takes; all are done when this returns.
+
+        Those that wait for their turn wait in the change log, not in memory.
+        """
+        writers = min(self.pipeline.options.writers, len(tables))
+        if writers <= 1:
+            return [self._sync_table(table, through) for table in tables]
+        with ThreadPoolExecutor(writers, thread_name_prefix="merge") as pool:
+            return list(pool.map(lambda table: self._sync_table(table, through), tables))
+
+    def _sync_table(self, table: TableId, through: int) -> list[TableReport]:
         state = self.states.get(table)
-        if state is not None and state.status in ("stopped", "needs_snapshot"):
-            # A snapshot run may have mended it since this run began.
+        if state is not None and state.status in APART:
+            # A snapshot run or a decision may have mended it since this run began.
             state = self.states[table] = self.pipeline.tables.get(table) or state
-        if (
-            state is not None
-            and (state.status == "stopped" or state.status == "needs_snapshot")
-            and not state.reason.startswith(DIRTY_LIMIT)
-        ):
-            outcome = TableReport(table, route_table(table), state.status)
+        routes = self.pipeline.routes(table)
+        if state is not None and self._rests(state, routes):
+            outcome = TableReport(table, target_id(routes[0]), _outcome(state.status))
             outcome.reason = state.reason
-            self.report.add(outcome)
-            return outcome
+            with self._told:
+                self.report.add(outcome)
+            return [outcome]
         return self.table(table, through)
 
-    def table(self, table: TableId, through: int) -> TableReport:
-        """Merge one table's pending changes and record what became of it."""
+    def _rests(self, state: TableState, routes: Sequence[Route]) -> bool:
+        """Return whether a table is left alone until somebody does something.
+
+        Of a table with several targets one alone may be stopped, so all are looked at.
+        """
+        if state.status == "needs_snapshot":
+            return True
+        if state.status == "held":
+            return any(self.pipeline.changes.held(state.table))
+        stopped = state.status == "stopped" and len(routes) == 1
+        return stopped and not state.reason.startswith(DIRTY_LIMIT)
+
+    def table(self, table: TableId, through: int) -> list[TableReport]:
+        """Merge one table's pending changes into its targets and record what became of it."""
+        reports = [self._feed(route, through) for route in self.pipeline.routes(table)]
+        worst = max(reports, key=lambda r: rank(r.outcome))
+        if worst.outcome in ("needs_snapshot", "held", "dropped", "behind", "stopped"):
+            self._remember(table, worst.outcome, worst.reason)
+        elif worst.outcome in ("applied", "current"):
+            self._remember(table, "live", "")
+        with self._told:
+            for report in reports:
+                self.report.add(report)
+                self.on_table(report)
+        return reports
+
+    def _feed(self, route: Route, through: int) -> TableReport:
         try:
-            outcome = self._unless_fenced(table, through)
+            return self._unless_fenced(route, through)
         except FencedOut as error:
-            outcome = self._failed(table, "behind", error)
+            return self._failed(route, "behind", error)
         except DirtyLimitExceeded as error:
-            outcome = self._failed(table, "stopped", error, DIRTY_LIMIT)
+            return self._failed(route, "stopped", error, DIRTY_LIMIT)
         except TransientError:
             raise
         except CdcError as error:
-            outcome = self._failed(table, "stopped", error)
-        if outcome.outcome == "needs_snapshot":
-            self._remember(table, "needs_snapshot", outcome.reason)
-        elif outcome.outcome in ("applied", "current"):
-            self._remember(table, "live", "")
-        self.report.add(outcome)
-        self.on_table(outcome)
-        return outcome
+            return self._failed(route, "stopped", error)
 
-    def _unless_fenced(self, table: TableId, through: int) -> TableReport:
+    def _unless_fenced(self, route: Route, through: int) -> TableReport:
         """Merge; after another run was faster, once more from where that one left the table.
 
         Without a new token a run that follows for hours could never merge a table again that was
         loaded meanwhile.
         """
         try:
-            return self._with_patience(table, through)
+            return self._with_patience(route, through)
         except FencedOut:
-            self.token = self.pipeline.leases.next_token()
-            return self._with_patience(table, through)
+            self.token = max(self.token, self.pipeline.leases.next_token())
+            return self._with_patience(route, through)
 
-    def _with_patience(self, table: TableId, through: int) -> TableReport:
+    def _with_patience(self, route: Route, through: int) -> TableReport:
         for pause in SINK_RETRIES:
             try:
-                return apply_pending(self.pipeline, table, self.token, last_seq(through))
+                return apply_pending(self.pipeline, route, self.token, last_seq(through))
             except SinkUnavailable as error:
-                self.pipeline.say(f"{table}: {error.message}; trying again in {pause:g} s")
+                self.pipeline.say(f"{route.table}: {error.message}; trying again in {pause:g} s")
                 self.pipeline.release_sink()
                 time.sleep(pause)
-        return apply_pending(self.pipeline, table, self.token, last_seq(through))
+        return apply_pending(self.pipeline, route, self.token, last_seq(through))
 
     def _failed(
         self,
-        table: TableId,
+        route: Route,
         outcome: Literal["behind", "stopped"],
         error: CdcError,
         code: str = "",
     ) -> TableReport:
-        report = TableReport(table, route_table(table), outcome)
+        report = TableReport(route.table, target_id(route), outcome)
         report.reason = f"{code}{error}"
-        self._remember(table, outcome, report.reason)
-        self.pipeline.say(f"{table}: {report.outcome}: {error}")
+        self.pipeline.say(f"{route.table}: {report.outcome}: {error}")
         return report
 
     def _remember(self, table: TableId, status: TableStatus, reason: str) -> None:
         known = self.states.get(table)
         if known is None or (known.status, known.reason) != (status, reason):
             self.states[table] = self.pipeline.tables.set(table, status, reason)
+
+
+def _outcome(status: TableStatus) -> Outcome:
+    return "held" if status == "held" else "stopped" if status == "stopped" else "needs_snapshot"

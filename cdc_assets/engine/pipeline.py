@@ -5,23 +5,32 @@ In: objects built from a pipeline file. Out: what every stage is handed first.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from cdc_assets.engine.routing import Route, Router
+from cdc_assets.engine.rules import Transforms
+from cdc_assets.engine.schema_policy import SchemaPolicy
+from cdc_assets.engine.shaping import Shaping, shape_route
+from cdc_assets.engine.writers import Writers
 from resources.model.patterns import matches
 from resources.model.source import Source
-from resources.model.table import TableId
-from resources.sinks.contract import Sink
+from resources.model.table import TableId, TableSchema
+from resources.sinks.contract import Feed, Sink
 from resources.stores.change_log import ChangeLog
 from resources.stores.database import StateDatabase
 from resources.stores.dirty_rows import DirtyRowStore
+from resources.stores.feeds import FeedStore
 from resources.stores.leases import LeaseStore
+from resources.stores.schema_changes import SchemaChangeStore
 from resources.stores.snapshots import SnapshotStore
 from resources.stores.table_states import TableStateStore
+
+if TYPE_CHECKING:
+    from cdc_assets.engine.transforms.metadata import BatchContext
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,13 @@ class EngineOptions:
         apply_bytes: Arrow bytes of such changes, whichever is reached first.
         chunk_rows: Rows a snapshot chunk should hold.
         parallel: Chunks read at the same time.
+        server: What names the source server.
         append: Patterns of tables kept as append-only change logs in the sink.
+        router: Which targets a source table's rows go to.
+        transforms: What becomes of rows on the way there, by source table.
+        policy: What becomes of a schema change, by table and event.
+        reread: Whether a table whose rows changed without row events is read again by the run that
+            finds it; else it waits for its snapshot.
         max_dirty: Open dirty rows of a table after which it stops.
         max_dirty_ratio: Dirty share of a run's rows after which a table stops; None for no limit.
         min_dirty_rows: Rows before the ratio is judged.
@@ -52,6 +67,7 @@ class EngineOptions:
         on_purged: What follows when the source has dropped log that was not captured: `fail`, or
             `resnapshot` to go on at its present end with every loaded table marked for reading
             again.
+        writers: Tables merged at the same time, each through a connection of its own.
         sink_hold: Seconds a single-writer sink is held before others get a turn.
         lease_seconds: Life of the capture lease without a renewal.
         wait_for_capture: Seconds a snapshot waits for another run's capture to reach a position.
@@ -67,7 +83,12 @@ class EngineOptions:
     apply_bytes: int = 256 << 20
     chunk_rows: int = 50_000
     parallel: int = 4
+    server: str = ""
     append: tuple[str, ...] = ()
+    router: Router = field(default_factory=Router)
+    transforms: Transforms = field(default_factory=Transforms)
+    policy: SchemaPolicy = field(default_factory=SchemaPolicy)
+    reread: bool = True
     max_dirty: int = 1000
     max_dirty_ratio: float | None = None
     min_dirty_rows: int = 10_000
@@ -75,6 +96,7 @@ class EngineOptions:
     bytes_per_second: float | None = None
     keep_images: bool = True
     on_purged: Literal["fail", "resnapshot"] = "fail"
+    writers: int = 1
     sink_hold: float = 3.0
     lease_seconds: float = 60.0
     wait_for_capture: float = 600.0
@@ -111,9 +133,11 @@ class Pipeline:
     dirty: DirtyRowStore = field(init=False)
     snapshots: SnapshotStore = field(init=False)
     tables: TableStateStore = field(init=False)
-    _sink: Sink | None = field(init=False, default=None)
-    _sink_since: float = field(init=False, default=0.0)
-    _sink_lock: threading.RLock = field(init=False, default_factory=threading.RLock)
+    changes: SchemaChangeStore = field(init=False)
+    feeds: FeedStore = field(init=False)
+    began_us: int = field(init=False, default_factory=lambda: time.time_ns() // 1000)
+    _shapings: dict[tuple[Route, str], Shaping] = field(init=False, default_factory=dict)
+    _writers: Writers = field(init=False)
 
     def __post_init__(self) -> None:
         """Open the stores of this pipeline."""
@@ -121,29 +145,60 @@ class Pipeline:
         self.dirty = DirtyRowStore(self.db, self.name)
         self.snapshots = SnapshotStore(self.db, self.name)
         self.tables = TableStateStore(self.db, self.name)
+        self.changes = SchemaChangeStore(self.db, self.name)
+        self.feeds = FeedStore(self.db, self.name)
+        options = self.options
+        self._writers = Writers(self.open_sink, options.writers, options.sink_hold)
 
-    @contextmanager
-    def sink(self) -> Iterator[Sink]:
-        """Hand out the sink for one unit of work.
-
-        A sink that admits one writing process is released after `sink_hold` seconds, so that a
-        long copy and a running sync get turns at the same file.
-        """
-        with self._sink_lock:
-            if self._sink is None:
-                self._sink = self.open_sink()
-                self._sink_since = time.monotonic()
-            yield self._sink
-            held = time.monotonic() - self._sink_since
-            if held > self.options.sink_hold and not self._sink.capabilities.parallel_writers:
-                self.release_sink()
+    def sink(self) -> AbstractContextManager[Sink]:
+        """Hand out a sink for one unit of work; see `Writers`."""
+        return self._writers.sink()
 
     def release_sink(self) -> None:
-        """Close the sink until it is needed again."""
-        with self._sink_lock:
-            if self._sink is not None:
-                self._sink.close()
-                self._sink = None
+        """Close the sinks until they are needed again."""
+        self._writers.release()
+
+    def feed(self, table: TableId) -> Feed:
+        """Return the stream of changes of a source table, as sinks know it."""
+        return Feed(self.name, table)
+
+    def routes(self, table: TableId) -> tuple[Route, ...]:
+        """Return the routes of a source table."""
+        return self.options.router.routes(table)
+
+    def shaping(self, route: Route, schema: TableSchema) -> Shaping:
+        """Return what a route makes of a schema version as the change log has it.
+
+        Raises:
+            ConfigError: A transform does not fit the table's columns.
+        """
+        key = (route, schema.fingerprint())
+        if key not in self._shapings:
+            append = self.options.appends(schema.table)
+            transform = self.options.transforms.transform(schema, append)
+            self._shapings[key] = shape_route(route, schema, transform, self.feed(schema.table))
+        return self._shapings[key]
+
+    def context(self, table: TableId, segment: int) -> BatchContext:
+        """Return what expressions may ask of rows beside their columns.
+
+        Args:
+            table: The source table.
+            segment: The segment they lie in; for a snapshot's rows the last one before it.
+        """
+        from cdc_assets.engine.transforms.metadata import BatchContext
+
+        found = self.log.segments.list_segments(segment - 1, segment)
+        position = found[0].end if found else None
+        return BatchContext(
+            table=table,
+            source=self.options.server,
+            position=str(position or ""),
+            gtid=getattr(position, "gtid_set", ""),
+            segment=segment,
+            loaded_at_us=self.began_us,
+            pipeline=self.name,
+        )
 
     @property
     def lease_name(self) -> str:

@@ -5,14 +5,26 @@ In: nothing. Out: counters and outcomes per table and per run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from resources.model.position import Position
 from resources.model.table import TableId, TableSchema
 from resources.sinks.contract import TargetId
 
-Outcome = Literal["applied", "current", "loaded", "waiting", "needs_snapshot", "stopped", "behind"]
+Outcome = Literal[
+    "applied",
+    "current",
+    "loaded",
+    "dropped",
+    "waiting",
+    "held",
+    "needs_snapshot",
+    "behind",
+    "stopped",
+]
+_WORST: tuple[Outcome, ...] = get_args(Outcome)
 
 
 @dataclass
@@ -23,8 +35,8 @@ class TableReport:
         table: The source table.
         target: Where it goes.
         outcome: `applied` (changes merged), `current` (nothing pending), `loaded` (snapshot),
-            `waiting` (not loaded yet), `needs_snapshot`, `stopped`, `behind` (failed, will be
-            tried again).
+            `dropped` (on the source), `waiting` (not loaded yet), `held` (a schema change waits
+            for a decision), `needs_snapshot`, `behind` (failed, will be tried again), `stopped`.
         kinds: Changes by row kind as captured (`insert`, `update`, `delete`).
         upserted: Rows written after reduction.
         deleted: Keys deleted after reduction.
@@ -33,6 +45,8 @@ class TableReport:
         windows: Partition windows the changes belong to.
         commit_ts_us: Commit time of the newest change applied.
         schema: The target's schema, if it was touched.
+        lineage: The source columns every column of the target is made of, if it was touched;
+            none of columns the route adds.
         reason: Why it is not simply up to date, with its remedy.
         seconds: Time spent on it.
     """
@@ -48,6 +62,7 @@ class TableReport:
     windows: set[str] = field(default_factory=set)
     commit_ts_us: int = 0
     schema: TableSchema | None = None
+    lineage: Mapping[str, frozenset[str]] = field(default_factory=dict)
     reason: str = ""
     seconds: float = 0.0
 
@@ -68,6 +83,7 @@ class TableReport:
         self.seq = max(self.seq, other.seq)
         self.commit_ts_us = max(self.commit_ts_us, other.commit_ts_us)
         self.schema = other.schema or self.schema
+        self.lineage = other.lineage or self.lineage
         self.reason = other.reason
         if other.outcome != "current":
             self.outcome = other.outcome
@@ -143,18 +159,33 @@ class SyncReport:
 
     Args:
         capture: The reader's part.
-        tables: By source table; only those with something to tell.
+        feeds: By source table and target; only those with something to tell.
         new_tables: Tables met for the first time.
     """
 
     capture: CaptureReport
-    tables: dict[TableId, TableReport] = field(default_factory=dict)
+    feeds: dict[tuple[TableId, TargetId], TableReport] = field(default_factory=dict)
     new_tables: list[TableId] = field(default_factory=list)
 
+    @property
+    def tables(self) -> dict[TableId, TableReport]:
+        """By source table, the report of the target that fares worst."""
+        worst: dict[TableId, TableReport] = {}
+        for report in self.feeds.values():
+            known = worst.get(report.table)
+            if known is None or rank(known.outcome) < rank(report.outcome):
+                worst[report.table] = report
+        return worst
+
     def add(self, report: TableReport) -> None:
-        """Take in a table's outcome."""
-        known = self.tables.get(report.table)
+        """Take in what became of a feed."""
+        known = self.feeds.get((report.table, report.target))
         if known is None:
-            self.tables[report.table] = report
+            self.feeds[report.table, report.target] = report
         else:
             known.add(report)
+
+
+def rank(outcome: Outcome) -> int:
+    """Return how much an outcome asks for attention, 0 for none."""
+    return max(0, _WORST.index(outcome) - _WORST.index("loaded"))

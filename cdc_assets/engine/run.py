@@ -11,16 +11,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cdc_assets.engine.capture import PURGED, capture_by_policy, ensure_origin
-from cdc_assets.engine.copy import copy_table, finish_copy
+from cdc_assets.engine.copy import altered_meanwhile, copy_table, finish_copy
 from cdc_assets.engine.left_out import mark_ahead
 from cdc_assets.engine.overlap import capturing
 from cdc_assets.engine.pending import Merging
 from cdc_assets.engine.pipeline import Pipeline
+from cdc_assets.engine.records import READ_AGAIN
 from cdc_assets.engine.report import CaptureReport, CopyReport, SyncReport, TableReport
 from resources.errors import LeaseHeld, TerminalError
 from resources.model.place import Place
 from resources.model.position import Position, reached
 from resources.model.table import TableId
+
+COPY_ATTEMPTS = 5
+"""How often a table is copied again that was altered meanwhile."""
 
 
 @dataclass
@@ -75,19 +79,26 @@ def run_sync(pipeline: Pipeline, options: SyncOptions | None = None) -> SyncRepo
             for batch in segments:
                 merging.segments(batch)
         report.capture.lag_bytes = pipeline.source.lag_bytes(report.capture.end)
-    if pipeline.options.on_purged == "resnapshot":
-        _read_purged_again(pipeline, report, options)
+    _read_again(pipeline, report, options)
     pipeline.release_sink()
     return report
 
 
-def _read_purged_again(pipeline: Pipeline, report: SyncReport, options: SyncOptions) -> None:
-    """Load the tables whose changes were lost with purged log, in this run or a killed one."""
+def _read_again(pipeline: Pipeline, report: SyncReport, options: SyncOptions) -> None:
+    """Load the tables whose rows changed without row events, or were lost with purged log.
+
+    Those that an earlier run found and did not get to, since it was killed, are among them.
+    """
+    codes = (READ_AGAIN, PURGED) if pipeline.options.on_purged == "resnapshot" else (READ_AGAIN,)
     for table, state in pipeline.tables.all().items():
-        if state.status == "needs_snapshot" and state.reason.startswith(PURGED):
-            _, outcome = run_snapshot(pipeline, table)
-            report.add(outcome)
-            options.on_table(outcome)
+        if state.status == "needs_snapshot" and state.reason.startswith(codes):
+            pipeline.say(f"{table}: {state.reason}")
+            _, outcomes = run_snapshot(pipeline, table)
+            for outcome in outcomes:
+                if outcome.outcome == "current":
+                    outcome.outcome = "loaded"
+                report.add(outcome)
+                options.on_table(outcome)
 
 
 def run_tables(pipeline: Pipeline, tables: Iterable[TableId]) -> list[TableReport]:
@@ -102,16 +113,17 @@ def run_tables(pipeline: Pipeline, tables: Iterable[TableId]) -> list[TableRepor
     for table in tables:
         merging.table(table, last.number if last else 0)
     pipeline.release_sink()
-    return [report.tables[t] for t in report.tables]
+    return list(report.feeds.values())
 
 
-def run_snapshot(pipeline: Pipeline, table: TableId) -> tuple[CopyReport, TableReport]:
-    """Load one table in full and merge what changed meanwhile.
+def run_snapshot(pipeline: Pipeline, table: TableId) -> tuple[CopyReport, list[TableReport]]:
+    """Load one table in full into its targets and merge what changed meanwhile.
 
-    A copy that a killed run left behind is resumed at its next chunk.
+    A copy that a killed run left behind is resumed at its next chunk. One whose table was altered
+    before it was complete begins anew.
 
     Returns:
-        The copy's report and the outcome of the merge after it.
+        The copy's report and the outcome of the merge after it, per target.
 
     Raises:
         LeaseHeld: Another run copies this table, or captures and does not get far enough.
@@ -121,18 +133,31 @@ def run_snapshot(pipeline: Pipeline, table: TableId) -> tuple[CopyReport, TableR
     name = f"copy:{pipeline.name}:{table}"
     with pipeline.leases.held(name, pipeline.run_id, pipeline.options.lease_seconds) as lease:
         pipeline.tables.register([table])
+        report, through = _copied(pipeline, table)
+        report = finish_copy(pipeline, report, lease.token, through)
+        sync = SyncReport(_nothing_captured(pipeline))
+        merging = Merging(pipeline, pipeline.leases.next_token(), sync)
+        last = pipeline.log.segments.last()
+        outcomes = merging.table(table, last.number if last else 0)
+    pipeline.release_sink()
+    return report, outcomes
+
+
+def _copied(pipeline: Pipeline, table: TableId) -> tuple[CopyReport, int]:
+    """Copy a table; returns the report and a segment past the position after the last chunk."""
+    for _ in range(COPY_ATTEMPTS):
         base, end = capture_through(pipeline, pipeline.source.current_position())
         report = copy_table(pipeline, table, base, end)
         if report.high is None:
             raise TerminalError(f"the copy of {table} ended without a position")
         through, _ = capture_through(pipeline, report.high)
-        report = finish_copy(pipeline, report, lease.token, through)
-        sync = SyncReport(_nothing_captured(pipeline))
-        merging = Merging(pipeline, pipeline.leases.next_token(), sync)
-        last = pipeline.log.segments.last()
-        merging.table(table, last.number if last else 0)
-    pipeline.release_sink()
-    return report, sync.tables[table]
+        if not altered_meanwhile(pipeline, report, through):
+            return report, through
+        pipeline.say(f"{table}: was altered while it was copied, so it is copied again")
+    raise TerminalError(
+        f"table {table} was altered while it was copied, {COPY_ATTEMPTS} times",
+        remedy="load it once nobody alters it",
+    )
 
 
 def capture_through(pipeline: Pipeline, position: Position) -> tuple[int, Position]:

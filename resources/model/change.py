@@ -93,6 +93,10 @@ class TableNotice:
         position: Where in the log, in words.
         rewrites: Whether stored values or rows may have changed without row events, so that
             the table has to be read again.
+        shape: The table's shape from here on, where the source can tell; None for a table that
+            is gone or a shape that is not known.
+        origins: Per column of `shape` its name before, empty for a new one.
+        was: The name the table had before, where it was renamed.
     """
 
     table: TableId
@@ -101,6 +105,9 @@ class TableNotice:
     detail: str
     position: str
     rewrites: bool
+    shape: TableSchema | None = None
+    origins: tuple[str, ...] = ()
+    was: TableId | None = None
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,16 @@ source, with its watermark in the same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Protocol, Self, runtime_checkable
 
 import pyarrow as pa
 
+from resources.model.column_change import ColumnChange
 from resources.model.source import Finding
-from resources.model.table import TableSchema
+from resources.model.table import TableId, TableSchema
 
 Mode = Literal["merge", "append"]
 
@@ -45,11 +46,34 @@ class TargetTable:
         schema: Columns in source terms (Arrow types) after routing and transforms.
         mode: `merge` keeps one row per key; `append` keeps every change as a row, to which the
             sink adds `_cdc_op`, `_cdc_seq` and `_cdc_ts` as its last columns.
+        owner: Name of the column that says which feed a row came from, where several feeds share
+            the table (merged shards); empty for a table of one feed. It is one of the columns of
+            `schema`, a string, and no part of the key.
+        partition_keys: Columns the table's files are laid out by, where the sink has such.
     """
 
     id: TargetId
     schema: TableSchema
     mode: Mode = "merge"
+    owner: str = ""
+    partition_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, order=True)
+class Feed:
+    """One stream of changes into one target: a source table of a pipeline.
+
+    Args:
+        pipeline: The pipeline's name.
+        table: The source table.
+    """
+
+    pipeline: str
+    table: TableId
+
+    def __str__(self) -> str:
+        """Return `pipeline/database.table`: what the owner column of a shared target holds."""
+        return f"{self.pipeline}/{self.table}"
 
 
 @dataclass(frozen=True)
@@ -73,13 +97,13 @@ class Fence:
     """A compare-and-set of a table's watermark, done in the data's own transaction.
 
     Args:
-        pipeline: Whose watermark; several pipelines may feed one target.
+        feed: Whose watermark; several feeds, of several pipelines even, may share one target.
         expected: The watermark the writer read; None if the table had none.
         new: The watermark after this write (equal to `expected` for a dirty-row replay).
         token: The writer's fencing token. A watermark moved by a greater token fences it out.
     """
 
-    pipeline: str
+    feed: Feed
     expected: int | None
     new: int
     token: int
@@ -115,7 +139,7 @@ class Capabilities:
     Args:
         transactions: Data and watermark commit together.
         merge: Rows can be replaced and deleted by key.
-        schema_changes: Kinds of ALTER the sink renders.
+        schema_changes: Kinds of `ColumnChange` the sink applies: `add drop rename retype`.
         decimal_precision: Greatest DECIMAL precision held exactly.
         identifier_length: Longest name in characters; 0 for no limit.
         folds_case: Names that differ in case only collide.
@@ -169,12 +193,36 @@ class Sink(Protocol):
         """Return the number of rows."""
         ...
 
-    def read_watermark(self, target: TargetId, pipeline: str) -> Watermark | None:
-        """Return the watermark, None if nothing was ever finished for it."""
+    def alter_table(self, target: TargetId, changes: Sequence[ColumnChange]) -> None:
+        """Change a table's columns, in order, in one transaction where the sink has them.
+
+        A change that is there already (a run was killed after it) is passed over.
+
+        Raises:
+            SchemaMismatch: A column to change is not there, or values do not fit the new type;
+                nothing was changed where the sink has transactions.
+            ConfigError: The sink cannot make such a change.
+        """
         ...
 
-    def list_watermarks(self, pipeline: str) -> dict[TargetId, Watermark]:
-        """Return every watermark of a pipeline."""
+    def render_changes(self, target: TargetId, changes: Sequence[ColumnChange]) -> list[str]:
+        """Return the statements `alter_table` would run, for a person to read."""
+        ...
+
+    def execute(self, statements: Sequence[str]) -> None:
+        """Run statements a person gave in place of a schema change, in one transaction if it can.
+
+        Raises:
+            ConfigError: The sink has no statements, or refuses one.
+        """
+        ...
+
+    def read_watermark(self, target: TargetId, feed: Feed) -> Watermark | None:
+        """Return a feed's watermark, None if nothing was ever finished for it."""
+        ...
+
+    def list_watermarks(self, pipeline: str) -> dict[tuple[TargetId, TableId], Watermark]:
+        """Return every watermark of a pipeline, by target and source table."""
         ...
 
     def merge(
@@ -182,19 +230,29 @@ class Sink(Protocol):
     ) -> Written:
         """Delete the keys in `deletes`, replace or insert `upserts`, move the watermark.
 
-        One transaction where the sink has them, else data first and watermark last.
+        One transaction where the sink has them, else data first and watermark last. In a shared
+        target (`target.owner`) rows of other feeds are left alone: a delete passes them over, an
+        upsert of such a key is refused.
 
         Args:
             target: The table.
-            upserts: The table's columns, one row per key.
+            upserts: The table's columns, one row per key; the owner column holds `fence.feed`.
             deletes: The key columns, disjoint from the keys of `upserts`.
             fence: Watermark to compare and set.
 
         Raises:
             FencedOut: The watermark is not the expected one; nothing was written.
-            DirtyRowError: The engine refused a row; nothing was written. Ask `find_rejected`.
+            DirtyRowError: The engine refused a row, or its key belongs to another feed; nothing
+                was written. Ask `find_rejected`.
             SchemaMismatch: The target's columns do not fit.
             SinkUnavailable: It cannot be reached now.
+        """
+        ...
+
+    def truncate(self, target: TargetTable, fence: Fence) -> int:
+        """Delete every row (of a shared target: the feed's) and move the watermark.
+
+        Returns the rows deleted. Raises as `merge`.
         """
         ...
 
@@ -203,14 +261,18 @@ class Sink(Protocol):
         ...
 
     def find_rejected(self, target: TargetTable, rows: pa.Table) -> list[RejectedWrite]:
-        """Try the rows in a transaction that is rolled back and name those refused."""
+        """Try the rows in a transaction that is rolled back and name those refused.
+
+        In a shared target a row whose key belongs to another feed than its own owner column says
+        is refused by naming both feeds.
+        """
         ...
 
-    def begin_load(self, target: TargetTable, load_id: str) -> None:
-        """Prepare a snapshot load beside the live table; other loads' leftovers are dropped.
+    def begin_load(self, target: TargetTable, load_id: str, feed: Feed) -> None:
+        """Prepare a snapshot load beside the live table; the feed's other loads are dropped.
 
         The live table stays readable and mergeable until `finish_load`. Calling it again with
-        the same id keeps what was loaded.
+        the same id keeps what was loaded. Feeds that share a target may load at the same time.
         """
         ...
 
@@ -227,13 +289,46 @@ class Sink(Protocol):
         """
         ...
 
+    def load_conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
+        """Return the loaded rows of a shared target whose keys other feeds have in the live table.
+
+        Their owner column holds the other feed. Empty for a target of one feed.
+        """
+        ...
+
     def finish_load(
-        self, target: TargetTable, load_id: str, fence: Fence, consistent_from: int
+        self,
+        target: TargetTable,
+        load_id: str,
+        fence: Fence,
+        consistent_from: int,
+        *,
+        keep: Sequence[str] = (),
+        conflicts: int = 0,
     ) -> int:
         """Put the loaded rows in the live table's place and set its watermark, atomically.
 
         Idempotent: a load already finished changes nothing. `fence.expected` is not compared
-        (a load replaces whatever was there), its token is. Returns the row count.
+        (a load replaces whatever was there), its token is.
+
+        A target of one feed is replaced as a whole, columns included. In a shared target, and
+        where columns are kept, the loaded rows replace the feed's rows in the live table, which
+        must have all columns of the load (`alter_table` before); further ones it has stay, NULL
+        unless kept. The rows of `load_conflicts` are left out.
+
+        Args:
+            target: The table as it was when the load was begun.
+            load_id: The load.
+            fence: Whose watermark, and the token.
+            consistent_from: See `Watermark`.
+            keep: Columns the source no longer has: the live table's values are kept, by key.
+            conflicts: How many rows `load_conflicts` returned.
+
+        Returns:
+            The row count.
+
+        Raises:
+            DirtyRowError: The number of conflicts is another one by now; nothing was changed.
         """
         ...
 

@@ -6,19 +6,21 @@ indexes, merged by DELETE USING + INSERT (docs/decisions/0002-duckdb-merge.md sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
 
-from resources.errors import ConfigError, DirtyRowError
+from resources.errors import ConfigError
 from resources.failpoints import failpoint
+from resources.model.column_change import ColumnChange
 from resources.model.source import Finding
+from resources.model.table import TableId
 from resources.sinks import shape
-from resources.sinks.bisect import Refusal, Rows, bisect_rejected
 from resources.sinks.contract import (
     Capabilities,
+    Feed,
     Fence,
     RejectedWrite,
     TargetId,
@@ -26,12 +28,13 @@ from resources.sinks.contract import (
     Watermark,
     Written,
 )
+from resources.sinks.duckdb_alter import KINDS, DuckDBColumns
 from resources.sinks.duckdb_catalog import DuckDBCatalog
 from resources.sinks.duckdb_connection import DuckDBFile
 from resources.sinks.duckdb_load import DuckDBLoads
-from resources.sinks.duckdb_names import quote, quote_all
-from resources.sinks.duckdb_types import from_storage, read_expression, to_storage
-from resources.sinks.fence import moved_watermark
+from resources.sinks.duckdb_rows import DuckDBRows, keys_of
+from resources.sinks.duckdb_types import from_storage, read_expression
+from resources.sinks.duckdb_watermarks import DuckDBWatermarks
 
 
 class DuckDBSink:
@@ -68,8 +71,12 @@ class DuckDBSink:
             )
         self._file = DuckDBFile(path, lock_timeout, memory_limit, threads)
         self._catalog = DuckDBCatalog(self._file, text_decimals=bool(types))
-        self._loads = DuckDBLoads(self._file, self._catalog)
+        self._columns = DuckDBColumns(self._file, self._catalog)
+        self._rows = DuckDBRows(self._file, self._catalog)
+        self._watermarks = DuckDBWatermarks(self._file)
+        self._loads = DuckDBLoads(self._file, self._catalog, self._watermarks)
         self.capabilities = Capabilities(
+            schema_changes=KINDS,
             folds_case=True,
             max_connections=1,
             decimal_precision=76 if types else 38,
@@ -89,12 +96,12 @@ class DuckDBSink:
         with self._file.transaction(str(target.id)):
             if self._catalog.columns(target.id) is None:
                 self._catalog.create(target, target.id.table)
-                self._catalog.store_schema(target)
+                self._catalog.store_schema(target.id, shape.target_schema(target))
 
     def drop_table(self, target: TargetId) -> None:
         """Drop the table, its watermarks and loads."""
         with self._file.transaction(str(target)) as connection:
-            self._loads.drop_any(target)
+            self._loads.drop_all(target)
             connection.execute(f"DROP TABLE IF EXISTS {self._catalog.name(target)}")
             self._catalog.forget(target)
 
@@ -114,13 +121,25 @@ class DuckDBSink:
         query = f"SELECT count(*) FROM {self._catalog.name(target)}"  # noqa: S608 - quoted name
         return int(self._file.connection.execute(query).fetchall()[0][0])
 
-    def read_watermark(self, target: TargetId, pipeline: str) -> Watermark | None:
-        """Return the watermark, None if there is none."""
-        return self._catalog.read_watermark(target, pipeline)
+    def alter_table(self, target: TargetId, changes: Sequence[ColumnChange]) -> None:
+        """Change a table's columns in one transaction; see `Sink.alter_table`."""
+        self._columns.alter(target, changes)
 
-    def list_watermarks(self, pipeline: str) -> dict[TargetId, Watermark]:
-        """Return every watermark of a pipeline."""
-        return self._catalog.list_watermarks(pipeline)
+    def render_changes(self, target: TargetId, changes: Sequence[ColumnChange]) -> list[str]:
+        """Return the statements `alter_table` would run, for a person to read."""
+        return self._columns.render(target, changes)
+
+    def execute(self, statements: Sequence[str]) -> None:
+        """Run statements a person gave, in one transaction; see `Sink.execute`."""
+        self._columns.execute(statements)
+
+    def read_watermark(self, target: TargetId, feed: Feed) -> Watermark | None:
+        """Return a feed's watermark, None if there is none."""
+        return self._watermarks.read(target, feed)
+
+    def list_watermarks(self, pipeline: str) -> dict[tuple[TargetId, TableId], Watermark]:
+        """Return every watermark of a pipeline, by target and source table."""
+        return self._watermarks.list(pipeline)
 
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
@@ -129,41 +148,47 @@ class DuckDBSink:
         shape.check_mode(target, "merge")
         shape.check_rows(target, upserts, shape.target_schema(target))
         shape.check_rows(target, deletes, shape.key_schema(target))
-        with self._file.transaction(str(target.id)):
+        shape.check_owner(target, upserts, fence.feed)
+        with self._file.transaction(str(target.id), alone=_contended(target)):
             self._move_watermark(target, fence)
-            self._delete_keys(target, pa.concat_tables([_keys(target, upserts), deletes]))
+            touched = pa.concat_tables([keys_of(target, upserts), deletes])
+            self._rows.delete(target, touched, fence.feed)
             failpoint("sink.after_delete")
-            self._insert(target, upserts)
+            self._rows.refuse_foreign(target, upserts)
+            self._rows.insert(target, upserts)
             failpoint("sink.after_insert")
         failpoint("sink.after_commit")
         return Written(upserts.num_rows, deletes.num_rows)
+
+    def truncate(self, target: TargetTable, fence: Fence) -> int:
+        """Delete all rows, of a shared table the feed's, in one transaction."""
+        with self._file.transaction(str(target.id)):
+            self._move_watermark(target, fence)
+            deleted = self._rows.delete_all(target, fence.feed)
+            failpoint("sink.after_delete")
+        failpoint("sink.after_commit")
+        return deleted
 
     def append(self, target: TargetTable, rows: pa.Table, fence: Fence) -> Written:
         """Insert rows in one transaction; see `Sink.append`."""
         shape.check_mode(target, "append")
         shape.check_rows(target, rows, shape.target_schema(target))
+        shape.check_owner(target, rows, fence.feed)
         with self._file.transaction(str(target.id)):
             self._move_watermark(target, fence)
-            self._insert(target, rows)
+            self._rows.insert(target, rows)
             failpoint("sink.after_insert")
         failpoint("sink.after_commit")
         return Written(rows.num_rows)
 
     def find_rejected(self, target: TargetTable, rows: pa.Table) -> list[RejectedWrite]:
-        """Try the rows in transactions that are rolled back and name those refused.
-
-        Where the table does not exist yet (a first load), one of the target's shape stands in.
-        """
+        """Try the rows in transactions that are rolled back and name those refused."""
         shape.check_rows(target, rows, shape.target_schema(target))
+        return self._rows.find_rejected(target, rows)
 
-        def trial(indices: Rows) -> Refusal | None:
-            return self._try(target, rows.take(pa.array(indices)))
-
-        return bisect_rejected(rows.num_rows, trial)
-
-    def begin_load(self, target: TargetTable, load_id: str) -> None:
+    def begin_load(self, target: TargetTable, load_id: str, feed: Feed) -> None:
         """Prepare a load beside the live table; see `Sink.begin_load`."""
-        self._loads.begin(target, load_id)
+        self._loads.begin(target, load_id, feed)
 
     def loaded_chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
         """Return the chunks that are in, and their row counts."""
@@ -175,11 +200,22 @@ class DuckDBSink:
         """Write one chunk and its mark in one transaction; see `Sink.load_chunk`."""
         return self._loads.write_chunk(target, load_id, chunk, rows)
 
+    def load_conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
+        """Return the loaded rows whose keys other feeds have; see `Sink.load_conflicts`."""
+        return self._loads.conflicts(target, load_id, feed)
+
     def finish_load(
-        self, target: TargetTable, load_id: str, fence: Fence, consistent_from: int
+        self,
+        target: TargetTable,
+        load_id: str,
+        fence: Fence,
+        consistent_from: int,
+        *,
+        keep: Sequence[str] = (),
+        conflicts: int = 0,
     ) -> int:
         """Put the loaded rows in the live table's place; see `Sink.finish_load`."""
-        return self._loads.finish(target, load_id, fence, consistent_from)
+        return self._loads.finish(target, load_id, fence, consistent_from, keep, conflicts)
 
     def abandon_load(self, target: TargetId, load_id: str) -> None:
         """Drop a load that will not be finished."""
@@ -205,50 +241,11 @@ class DuckDBSink:
     def _move_watermark(self, target: TargetTable, fence: Fence) -> None:
         """Compare and set within the open transaction; a racing writer fails at its commit."""
         self._catalog.require_fit(target, target.id.table)
-        self._catalog.store_schema(target)
-        found = self._catalog.read_watermark(target.id, fence.pipeline)
-        mark = moved_watermark(target.id, found, fence)
-        self._catalog.write_watermark(target.id, fence.pipeline, mark)
+        self._catalog.store_schema(target.id, shape.target_schema(target))
+        self._watermarks.move(target.id, fence)
         failpoint("sink.after_fence")
 
-    def _delete_keys(self, target: TargetTable, keys: pa.Table) -> None:
-        if not keys.num_rows:
-            return
-        match = " AND ".join(f"live.{quote(k)} = gone.{quote(k)}" for k in target.schema.key)
-        with self._file.registered("cdc_keys", to_storage(keys)) as gone:
-            self._file.connection.execute(
-                f"DELETE FROM {self._catalog.name(target.id)} AS live "  # noqa: S608 - quoted names
-                f"USING {gone} AS gone WHERE {match}"
-            )
 
-    def _insert(self, target: TargetTable, rows: pa.Table) -> None:
-        if not rows.num_rows:
-            return
-        columns = quote_all(rows.column_names)
-        with self._file.registered("cdc_rows", to_storage(rows)) as view:
-            self._file.connection.execute(
-                f"INSERT INTO {self._catalog.name(target.id)} ({columns}) "  # noqa: S608
-                f"SELECT {columns} FROM {view}"
-            )
-
-    def _try(self, target: TargetTable, rows: pa.Table) -> Refusal | None:
-        try:
-            with self._file.transaction(str(target.id)):
-                if self._catalog.columns(target.id) is None:
-                    self._catalog.create(target, target.id.table)
-                if target.mode == "merge":
-                    self._delete_keys(target, _keys(target, rows))
-                self._insert(target, rows)
-                raise _UndoTrial
-        except DirtyRowError as error:
-            return Refusal(error.field, error.message)
-        except _UndoTrial:
-            return None
-
-
-class _UndoTrial(Exception):
-    """Rolls back a trial whose rows were all taken."""
-
-
-def _keys(target: TargetTable, rows: pa.Table) -> pa.Table:
-    return rows.select(list(target.schema.key))
+def _contended(target: TargetTable) -> TargetId | None:
+    """Return the table where merges of several feeds may bring the same new key at once."""
+    return target.id if target.owner else None

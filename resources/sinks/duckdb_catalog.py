@@ -1,6 +1,6 @@
-"""What a DuckDB file holds of our targets: their columns, Arrow types and watermarks.
+"""What a DuckDB file holds of our targets: their columns and the Arrow types these stand for.
 
-In: targets. Out: findings, DDL, shapes as they are now, watermark rows.
+In: targets. Out: findings, DDL, shapes as they are now.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from resources.errors import ConfigError
 from resources.model.source import Finding
+from resources.model.table import Column
 from resources.sinks import shape
-from resources.sinks.contract import TargetId, TargetTable, Watermark
-from resources.sinks.duckdb_connection import DuckDBFile, conflict
+from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.duckdb_connection import DuckDBFile
 from resources.sinks.duckdb_names import fold, quote
 from resources.sinks.duckdb_types import duckdb_type, is_text_decimal
 
@@ -44,7 +45,7 @@ class DuckDBCatalog:
             return findings
         live = self.columns(target.id)
         wanted = self.wanted_columns(target)
-        if live is not None and live != wanted:
+        if live is not None and dict(live) != dict(wanted):
             findings.append(shape.misfit_finding(target, show(live), show(wanted)))
         return findings
 
@@ -67,17 +68,23 @@ class DuckDBCatalog:
         Raises:
             ConfigError: A type has no exact counterpart.
         """
-        columns = []
-        for field in shape.target_schema(target):
-            type_ = duckdb_type(field.type)
-            if type_ is None or (is_text_decimal(field.type) and not self._text_decimals):
-                raise ConfigError(
-                    f"column {field.name!r} has type {field.type}, which DuckDB cannot hold",
-                    where=str(target.id),
-                    remedy=_type_remedy(field.type),
-                )
-            columns.append((field.name, type_))
-        return tuple(columns)
+        fields = shape.target_schema(target)
+        return tuple((f.name, self.storage_type(target.id, f)) for f in fields)
+
+    def storage_type(self, target: TargetId, column: Column | pa.Field) -> str:
+        """Return the DuckDB type of a column.
+
+        Raises:
+            ConfigError: There is no exact one.
+        """
+        type_ = duckdb_type(column.type)
+        if type_ is None or (is_text_decimal(column.type) and not self._text_decimals):
+            raise ConfigError(
+                f"column {column.name!r} has type {column.type}, which DuckDB cannot hold",
+                where=str(target),
+                remedy=_type_remedy(column.type),
+            )
+        return type_
 
     def create(self, target: TargetTable, table: str) -> None:
         """Create an empty table of the target's shape, and its schema, where missing.
@@ -103,7 +110,7 @@ class DuckDBCatalog:
         connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
 
     def require_fit(self, target: TargetTable, table: str) -> None:
-        """Refuse a table whose columns are not the target's.
+        """Refuse a table whose columns are not the target's, in whatever order.
 
         Raises:
             SchemaMismatch: Shows both shapes.
@@ -112,7 +119,7 @@ class DuckDBCatalog:
         if live is None:
             raise shape.no_table(target.id)
         wanted = self.wanted_columns(target)
-        if live != wanted:
+        if dict(live) != dict(wanted):
             raise shape.misfit(target.id, show(live), show(wanted))
 
     def read_schema(self, target: TargetId) -> pa.Schema | None:
@@ -130,60 +137,15 @@ class DuckDBCatalog:
             fields.append(known if fits else pa.field(name, field.type))
         return pa.schema(fields)
 
-    def store_schema(self, target: TargetTable) -> None:
+    def store_schema(self, target: TargetId, schema: pa.Schema) -> None:
         """Remember the Arrow types a table's columns stand for, if they are not known yet."""
-        schema = shape.target_schema(target)
-        stored = self._stored_schema(target.id)
+        stored = self._stored_schema(target)
         if stored is None or not stored.equals(schema):
             self._file.connection.execute(
                 f"INSERT INTO {self._file.ledger('tables')} VALUES (?, ?, ?) "  # noqa: S608
                 "ON CONFLICT DO UPDATE SET arrow = excluded.arrow",
-                [target.id.namespace, target.id.table, schema.serialize().to_pybytes()],
+                [target.namespace, target.table, schema.serialize().to_pybytes()],
             )
-
-    def read_watermark(self, target: TargetId, pipeline: str) -> Watermark | None:
-        """Return the watermark, None if there is none."""
-        rows = self._file.connection.execute(
-            "SELECT seq, consistent_from, token "  # noqa: S608 - quoted name
-            f"FROM {self._file.ledger('watermarks')} "
-            "WHERE pipeline = ? AND namespace = ? AND target = ?",
-            [pipeline, target.namespace, target.table],
-        ).fetchall()
-        return Watermark(*rows[0]) if rows else None
-
-    def list_watermarks(self, pipeline: str) -> dict[TargetId, Watermark]:
-        """Return every watermark of a pipeline."""
-        rows = self._file.connection.execute(
-            "SELECT namespace, target, seq, consistent_from, token "  # noqa: S608 - quoted name
-            f"FROM {self._file.ledger('watermarks')} WHERE pipeline = ?",
-            [pipeline],
-        ).fetchall()
-        return {TargetId(row[0], row[1]): Watermark(*row[2:]) for row in rows}
-
-    def write_watermark(self, target: TargetId, pipeline: str, mark: Watermark) -> None:
-        """Set the watermark; call it within a transaction that has read it.
-
-        Raises:
-            FencedOut: Another connection set the table's first one at the same time.
-        """
-        row = [
-            pipeline,
-            target.namespace,
-            target.table,
-            mark.seq,
-            mark.consistent_from,
-            mark.token,
-        ]
-        try:
-            self._file.connection.execute(
-                f"INSERT INTO {self._file.ledger('watermarks')} "  # noqa: S608 - quoted name
-                "VALUES (?, ?, ?, ?, ?, ?, now()) ON CONFLICT DO UPDATE SET seq = excluded.seq, "
-                "consistent_from = excluded.consistent_from, token = excluded.token, "
-                "updated_at = excluded.updated_at",
-                row,
-            )
-        except duckdb.ConstraintException:
-            raise conflict(str(target)) from None
 
     def forget(self, target: TargetId) -> None:
         """Delete the ledger's rows of a table."""

@@ -5,11 +5,12 @@ In: a path and limits. Out: transactions that commit whole or not at all.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import duckdb
 import pyarrow as pa
@@ -17,6 +18,8 @@ import pyarrow as pa
 from resources.errors import CdcError, DirtyRowError, FencedOut, SinkUnavailable, TerminalError
 from resources.failpoints import failpoint
 from resources.sinks.bisect import Refusal
+from resources.sinks.contract import TargetId
+from resources.sinks.duckdb_ledger import open_ledger
 from resources.sinks.duckdb_names import quote
 from resources.sinks.shape import RESERVED_NAMESPACE
 
@@ -27,23 +30,11 @@ _SAFE: dict[str, str | bool | int | float | list[str]] = {
     "allow_community_extensions": "false",
     "allow_unsigned_extensions": "false",
 }
-_LEDGER = (
-    """CREATE TABLE IF NOT EXISTS {ledger}.watermarks(
-        pipeline VARCHAR, namespace VARCHAR, target VARCHAR, seq UBIGINT NOT NULL,
-        consistent_from UBIGINT NOT NULL, token UBIGINT NOT NULL, updated_at TIMESTAMPTZ NOT NULL,
-        PRIMARY KEY (pipeline, namespace, target))""",
-    """CREATE TABLE IF NOT EXISTS {ledger}.tables(
-        namespace VARCHAR, target VARCHAR, arrow BLOB NOT NULL, PRIMARY KEY (namespace, target))""",
-    """CREATE TABLE IF NOT EXISTS {ledger}.loads(
-        namespace VARCHAR, target VARCHAR, load_id VARCHAR NOT NULL, shadow VARCHAR NOT NULL,
-        finished BOOLEAN NOT NULL, PRIMARY KEY (namespace, target))""",
-    """CREATE TABLE IF NOT EXISTS {ledger}.loaded_chunks(
-        namespace VARCHAR, target VARCHAR, load_id VARCHAR, chunk BIGINT, rows BIGINT NOT NULL,
-        PRIMARY KEY (namespace, target, load_id, chunk))""",
-)
 _RETRY_SECONDS = 0.1
 _OPENING = threading.Lock()
 """Keeps two threads of this process from creating the ledger at once."""
+_WRITERS: dict[tuple[str, TargetId], threading.Lock] = {}
+"""Per file and table: held by those who must not write it at the same time."""
 _REFUSALS = (
     duckdb.ConstraintException,
     duckdb.ConversionException,
@@ -90,7 +81,7 @@ class DuckDBFile:
             connection.execute("SET preserve_insertion_order = false")
             self._connection = connection
             with _OPENING:
-                self._create_ledger(connection)
+                open_ledger(connection, self.name(RESERVED_NAMESPACE))
         return self._connection
 
     def name(self, *parts: str) -> str:
@@ -107,19 +98,32 @@ class DuckDBFile:
         return self.name(RESERVED_NAMESPACE, table)
 
     @contextmanager
-    def transaction(self, where: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def transaction(
+        self, where: str, *, alone: TargetId | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Commit what the block did, or roll all of it back.
 
         Args:
             where: The table concerned, for errors.
+            alone: A table that no other connection may write meanwhile under the same promise;
+                all of them are in this process, as DuckDB has it.
 
         Raises:
             CdcError: DuckDB's errors by `translate`.
         """
         connection = self.connection
+        with ExitStack() as held:
+            if alone is not None:
+                key = os.path.realpath(self.path), alone
+                held.enter_context(_WRITERS.setdefault(key, threading.Lock()))
+            with self._committed(connection, where):
+                yield connection
+
+    @contextmanager
+    def _committed(self, connection: duckdb.DuckDBPyConnection, where: str) -> Iterator[None]:
         try:
             connection.execute("BEGIN")
-            yield connection
+            yield
             failpoint("sink.before_commit")
             connection.execute("COMMIT")
         except BaseException as error:
@@ -174,14 +178,6 @@ class DuckDBFile:
             where=self.path,
             remedy="close it there: DuckDB lets one process write, or several only read",
         )
-
-    def _create_ledger(self, connection: duckdb.DuckDBPyConnection) -> None:
-        ledger = self.name(RESERVED_NAMESPACE)
-        connection.execute("BEGIN")
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ledger}")
-        for statement in _LEDGER:
-            connection.execute(statement.format(ledger=ledger))
-        connection.execute("COMMIT")
 
 
 def conflict(where: str) -> FencedOut:

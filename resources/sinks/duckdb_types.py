@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.sinks.duckdb_names import quote
+from resources.sinks.retype import widens
 
 _PLAIN = {
     pa.bool_(): "BOOLEAN",
@@ -65,6 +66,33 @@ def is_text_decimal(type_: pa.DataType) -> bool:
     return bool(pa.types.is_decimal(type_)) and type_.precision > _MAX_PRECISION
 
 
+def held_alike(a: pa.DataType, b: pa.DataType) -> bool:
+    """Return whether a column of one type can be read as the other."""
+    if is_text_decimal(a) or is_text_decimal(b):
+        return bool(a == b)
+    return duckdb_type(a) == duckdb_type(b)
+
+
+def convert(value: str, old: pa.DataType, new: pa.DataType) -> str | None:
+    """Return the SQL that carries a value of one type to another, None where there is none.
+
+    Whether it fits is asked apart; into decimals beyond 38 digits only what always fits goes.
+
+    Args:
+        value: SQL of the value as it is held.
+        old: Its type.
+        new: The type it shall have, one `retype.convertible` allows.
+    """
+    if old == new:
+        return value
+    if is_text_decimal(new):
+        return _as_decimal_text(value, old, new.scale) if widens(old, new) else None
+    if is_text_decimal(old):
+        return None
+    wanted = duckdb_type(new)
+    return value if duckdb_type(old) == wanted else f"CAST({value} AS {wanted})"
+
+
 def to_storage(rows: pa.Table) -> pa.Table:
     """Return the rows as DuckDB takes them: decimals beyond 38 digits as exact plain text."""
     for i, field in enumerate(rows.schema):
@@ -91,6 +119,17 @@ def from_storage(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _bare(name: str) -> str:
     return name if name.isidentifier() and name.islower() else quote(name)
+
+
+def _as_decimal_text(value: str, old: pa.DataType, scale: int) -> str:
+    """Write a number as `_decimal_text` does, with the digits of a greater scale."""
+    there = old.scale if pa.types.is_decimal(old) else 0
+    if not is_text_decimal(old):
+        value = f"CAST({value} AS VARCHAR)"
+        if there and there == old.precision:  # DuckDB writes .05 for DECIMAL(2,2)
+            value = f"regexp_replace({value}, '^(-?)\\.', '\\10.')"
+    zeros = ("" if there else ".") + "0" * (scale - there)
+    return value if scale == there else f"({value} || '{zeros}')"
 
 
 def _decimal_text(values: pa.Array) -> pa.Array:

@@ -21,8 +21,7 @@ def moved_watermark(target: TargetId, found: Watermark | None, fence: Fence) -> 
     """
     if fence.expected is not None and fence.new < fence.expected:
         raise TerminalError(
-            f"the watermark of pipeline {fence.pipeline} cannot go back from {fence.expected} "
-            f"to {fence.new}",
+            f"the watermark of {fence.feed} cannot go back from {fence.expected} to {fence.new}",
             where=str(target),
         )
     check_token(target, found, fence)
@@ -31,7 +30,7 @@ def moved_watermark(target: TargetId, found: Watermark | None, fence: Fence) -> 
         raise fenced_out(
             target,
             fence,
-            f"the watermark of pipeline {fence.pipeline} is {seq}, not {fence.expected}",
+            f"the watermark of {fence.feed} is {seq}, not {fence.expected}",
         )
     return Watermark(fence.new, 0 if found is None else found.consistent_from, fence.token)
 
@@ -46,8 +45,8 @@ def check_token(target: TargetId, found: Watermark | None, fence: Fence) -> None
         raise fenced_out(
             target,
             fence,
-            f"a writer with token {found.token} moved the watermark of pipeline "
-            f"{fence.pipeline}; this one has {fence.token}",
+            f"a writer with token {found.token} moved the watermark of {fence.feed}; "
+            f"this one has {fence.token}",
         )
 
 
@@ -56,6 +55,6 @@ def fenced_out(target: TargetId, fence: Fence, message: str) -> FencedOut:
     return FencedOut(
         message,
         where=str(target),
-        remedy=f"nothing was written; see which other run of {fence.pipeline} writes this table, "
-        "then start again: it goes on from the watermark",
+        remedy=f"nothing was written; see which other run of {fence.feed.pipeline} writes this "
+        "table, then start again: it goes on from the watermark",
     )

@@ -9,22 +9,25 @@ anywhere before leaves the old state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from threading import RLock
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import pyarrow as pa
 
-from resources.errors import DirtyRowError
+from resources.errors import ConfigError, DirtyRowError
 from resources.failpoints import failpoint
+from resources.model.column_change import ColumnChange
 from resources.model.source import Finding
+from resources.model.table import TableId
+from resources.sinks import memory_tables as tables
 from resources.sinks.bisect import Refusal, Rows, bisect_rejected
+from resources.sinks.column_plan import ColumnPlan, ColumnRules, plan_changes
 from resources.sinks.contract import (
     Capabilities,
+    Feed,
     Fence,
     RejectedWrite,
     TargetId,
@@ -32,11 +35,25 @@ from resources.sinks.contract import (
     Watermark,
     Written,
 )
-from resources.sinks.fence import check_token, moved_watermark
+from resources.sinks.fence import check_token
+from resources.sinks.memory_state import (
+    STORES,
+    Load,
+    State,
+    Store,
+    fits,
+    load_of,
+    move_watermark,
+    open_load,
+)
 from resources.sinks.shape import (
+    check_keep,
     check_mode,
+    check_owner,
     check_rows,
+    conflicts_changed,
     key_schema,
+    load_of_another,
     misfit,
     misfit_finding,
     no_load,
@@ -49,33 +66,6 @@ from resources.sinks.shape import (
 Reject = Callable[[str, Any], bool]
 
 
-@dataclass(frozen=True)
-class _Load:
-    id: str
-    schema: pa.Schema
-    chunks: dict[int, pa.Table] = field(default_factory=dict)
-    finished: bool = False
-
-
-@dataclass
-class _State:
-    tables: dict[TargetId, pa.Table] = field(default_factory=dict)
-    watermarks: dict[tuple[TargetId, str], Watermark] = field(default_factory=dict)
-    loads: dict[TargetId, _Load] = field(default_factory=dict)
-
-    def copy(self) -> _State:
-        return _State(dict(self.tables), dict(self.watermarks), dict(self.loads))
-
-
-@dataclass
-class _Store:
-    state: _State = field(default_factory=_State)
-    lock: RLock = field(default_factory=RLock)
-
-
-_STORES: dict[str, _Store] = {}
-
-
 class MemorySink:
     """A sink in this process's memory.
 
@@ -85,17 +75,21 @@ class MemorySink:
             tests of dirty data.
     """
 
-    capabilities = Capabilities(decimal_precision=76, parallel_writers=True)
+    capabilities = Capabilities(
+        decimal_precision=76,
+        parallel_writers=True,
+        schema_changes=frozenset({"add", "drop", "rename", "retype"}),
+    )
 
     def __init__(self, name: str = "default", *, reject: Reject | None = None) -> None:
-        self._store = _STORES.setdefault(name, _Store())
+        self._store = STORES.setdefault(name, Store())
         self._reject = reject
 
     def check_table(self, target: TargetTable) -> list[Finding]:
         """Return findings about names, key, and a table of that name with other columns."""
         findings = shape_findings(target, fold=str)
         live = self._store.state.tables.get(target.id)
-        if live is not None and not findings and live.schema != target_schema(target):
+        if live is not None and not findings and not fits(live.schema, target_schema(target)):
             wanted = show_schema(target_schema(target))
             findings.append(misfit_finding(target, show_schema(live.schema), wanted))
         return findings
@@ -114,7 +108,7 @@ class MemorySink:
         """Drop the table, its watermarks and loads."""
         with self._transaction() as state:
             state.tables.pop(target, None)
-            state.loads.pop(target, None)
+            state.loads = {k: v for k, v in state.loads.items() if k[0] != target}
             state.watermarks = {k: w for k, w in state.watermarks.items() if k[0] != target}
 
     def read_table(self, target: TargetId) -> pa.Table:
@@ -125,14 +119,37 @@ class MemorySink:
         """Return the number of rows."""
         return int(self._live(self._store.state, target).num_rows)
 
-    def read_watermark(self, target: TargetId, pipeline: str) -> Watermark | None:
-        """Return the watermark, None if there is none."""
-        return self._store.state.watermarks.get((target, pipeline))
+    def alter_table(self, target: TargetId, changes: Sequence[ColumnChange]) -> None:
+        """Change a table's columns in one transaction; see `Sink.alter_table`."""
+        with self._transaction() as state:
+            live = self._live(state, target)
+            for planned in self._plan(live, target, changes).changes:
+                live = tables.altered(target, live, planned)
+                failpoint("sink.alter.after_change")
+            state.tables[target] = live
+        failpoint("sink.alter.after_commit")
 
-    def list_watermarks(self, pipeline: str) -> dict[TargetId, Watermark]:
+    def render_changes(self, target: TargetId, changes: Sequence[ColumnChange]) -> list[str]:
+        """Return the changes `alter_table` would make, in words."""
+        live = self._live(self._store.state, target)
+        plan = self._plan(live, target, changes)
+        return [tables.described(target, planned) for planned in plan.changes]
+
+    def execute(self, statements: Sequence[str]) -> None:
+        """Refuse statements: this sink knows none."""
+        if statements:
+            raise ConfigError(
+                "the memory sink knows no statements", remedy="decide to apply or to skip instead"
+            )
+
+    def read_watermark(self, target: TargetId, feed: Feed) -> Watermark | None:
+        """Return the watermark, None if there is none."""
+        return self._store.state.watermarks.get((target, feed))
+
+    def list_watermarks(self, pipeline: str) -> dict[tuple[TargetId, TableId], Watermark]:
         """Return every watermark of a pipeline."""
         found = self._store.state.watermarks.items()
-        return {target: mark for (target, whose), mark in found if whose == pipeline}
+        return {(t, feed.table): mark for (t, feed), mark in found if feed.pipeline == pipeline}
 
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
@@ -141,55 +158,75 @@ class MemorySink:
         check_mode(target, "merge")
         check_rows(target, upserts, target_schema(target))
         check_rows(target, deletes, key_schema(target))
+        check_owner(target, upserts, fence.feed)
         with self._transaction() as state:
             live = self._fitting(state, target)
-            _move_watermark(state, target.id, fence)
+            move_watermark(state, target.id, fence)
             failpoint("sink.after_fence")
-            touched = {*_keys(target, upserts), *_keys(target, deletes)}
-            kept = np.array([k not in touched for k in _keys(target, live)], dtype=bool)
-            live = live.filter(pa.array(kept))
+            touched = {*tables.keys(target, upserts), *tables.keys(target, deletes)}
+            own = tables.is_own(target, live, fence.feed)
+            found = zip(tables.keys(target, live), own, strict=True)
+            live = tables.where(live, (not (mine and key in touched) for key, mine in found))
             failpoint("sink.after_delete")
-            self._refuse_rejected(target, upserts)
-            state.tables[target.id] = pa.concat_tables([live, upserts.cast(live.schema)])
+            self._refuse_rejected(target, upserts, live)
+            state.tables[target.id] = _added(live, upserts)
             failpoint("sink.after_insert")
         failpoint("sink.after_commit")
         return Written(upserts.num_rows, deletes.num_rows)
+
+    def truncate(self, target: TargetTable, fence: Fence) -> int:
+        """Delete all rows, of a shared target the feed's; see `Sink.truncate`."""
+        with self._transaction() as state:
+            live = self._fitting(state, target)
+            move_watermark(state, target.id, fence)
+            failpoint("sink.after_fence")
+            own = tables.is_own(target, live, fence.feed)
+            state.tables[target.id] = tables.where(live, (not mine for mine in own))
+            failpoint("sink.after_delete")
+        failpoint("sink.after_commit")
+        return own.count(True)
 
     def append(self, target: TargetTable, rows: pa.Table, fence: Fence) -> Written:
         """Add rows in one transaction; see `Sink.append`."""
         check_mode(target, "append")
         check_rows(target, rows, target_schema(target))
+        check_owner(target, rows, fence.feed)
         with self._transaction() as state:
             live = self._fitting(state, target)
-            _move_watermark(state, target.id, fence)
+            move_watermark(state, target.id, fence)
             failpoint("sink.after_fence")
-            self._refuse_rejected(target, rows)
-            state.tables[target.id] = pa.concat_tables([live, rows.cast(live.schema)])
+            self._refuse_rejected(target, rows, live)
+            state.tables[target.id] = _added(live, rows)
             failpoint("sink.after_insert")
         failpoint("sink.after_commit")
         return Written(rows.num_rows)
 
     def find_rejected(self, target: TargetTable, rows: pa.Table) -> list[RejectedWrite]:
-        """Name the rows with NULL in the key and those the `reject` hook refuses."""
+        """Name the rows with NULL in the key, those the `reject` hook refuses, and keys taken."""
         check_rows(target, rows, target_schema(target))
+        live = self._store.state.tables.get(target.id, target_schema(target).empty_table())
 
         def trial(indices: Rows) -> Refusal | None:
-            return self._refusal(target, rows.take(pa.array(indices)))
+            return self._refusal(target, rows.take(pa.array(indices)), live)
 
         return bisect_rejected(rows.num_rows, trial)
 
-    def begin_load(self, target: TargetTable, load_id: str) -> None:
+    def begin_load(self, target: TargetTable, load_id: str, feed: Feed) -> None:
         """Start a load or keep the one of this id; see `Sink.begin_load`."""
         with self._transaction() as state:
-            load = state.loads.get(target.id)
-            if load is None or load.id != load_id:
-                state.loads[target.id] = _Load(load_id, target_schema(target))
+            load = state.loads.get((target.id, load_id))
+            if load is None:
+                others = state.loads.items()
+                state.loads = {k: v for k, v in others if (k[0], v.feed) != (target.id, feed)}
+                state.loads[target.id, load_id] = Load(feed, target_schema(target))
+            elif load.feed != feed:
+                raise load_of_another(target.id, load_id, str(load.feed))
             failpoint("sink.load.after_begin")
 
     def loaded_chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
         """Return the chunks that are in, and their row counts."""
-        load = self._store.state.loads.get(target)
-        if load is None or load.id != load_id:
+        load = self._store.state.loads.get((target, load_id))
+        if load is None:
             return {}
         return {number: rows.num_rows for number, rows in load.chunks.items()}
 
@@ -198,41 +235,70 @@ class MemorySink:
     ) -> int:
         """Keep a chunk of a load unless it is there already; see `Sink.load_chunk`."""
         with self._transaction() as state:
-            load = _open_load(state, target, load_id)
+            load = open_load(state, target, load_id)
             if chunk in load.chunks:
                 return int(load.chunks[chunk].num_rows)
-            if load.finished:
+            if load.finished is not None:
                 raise no_load(target.id, load_id)
-            parts = [load.schema.empty_table()]
+            loaded = load.schema.empty_table()
             for part in rows:
-                check_rows(target, part, load.schema)
-                self._refuse_rejected(target, part)
-                parts.append(part.cast(load.schema))
+                check_rows(target, part, target_schema(target))
+                check_owner(target, part, load.feed)
+                self._refuse_rejected(target, part, None)
+                loaded = _added(loaded, part)
                 failpoint("sink.load.after_rows")
-            loaded = pa.concat_tables(parts)
-            state.loads[target.id] = replace(load, chunks={**load.chunks, chunk: loaded})
+            chunks = {**load.chunks, chunk: loaded}
+            state.loads[target.id, load_id] = replace(load, chunks=chunks)
             failpoint("sink.load.after_mark")
         failpoint("sink.load.after_commit")
         return int(loaded.num_rows)
 
+    def load_conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
+        """Return the loaded rows whose keys other feeds have; see `Sink.load_conflicts`."""
+        state = self._store.state
+        load = load_of(state, target, load_id, feed)
+        rows, live = load.rows(), state.tables.get(target.id)
+        if not target.owner or load.finished is not None or live is None:
+            return rows.slice(0, 0)
+        in_live = tables.in_live_types(target, live.schema, rows)
+        foreign = tables.foreign_owners(target, live, in_live)
+        rows = rows.take(pa.array(list(foreign), pa.int64()))
+        index = rows.schema.get_field_index(target.owner)
+        owners = pa.array(list(foreign.values()), rows.schema.field(index).type)
+        return rows.set_column(index, target.owner, owners)
+
     def finish_load(
-        self, target: TargetTable, load_id: str, fence: Fence, consistent_from: int
+        self,
+        target: TargetTable,
+        load_id: str,
+        fence: Fence,
+        consistent_from: int,
+        *,
+        keep: Sequence[str] = (),
+        conflicts: int = 0,
     ) -> int:
         """Put the loaded rows in the live table's place; see `Sink.finish_load`."""
         with self._transaction() as state:
-            load = state.loads.get(target.id)
-            if load is None or load.id != load_id:
-                raise no_load(target.id, load_id)
-            count = sum(int(t.num_rows) for t in load.chunks.values())
-            if load.finished:
-                return count
-            check_token(target.id, state.watermarks.get((target.id, fence.pipeline)), fence)
-            rows = [load.schema.empty_table(), *load.chunks.values()]
-            state.tables[target.id] = pa.concat_tables(rows)
+            load = load_of(state, target, load_id, fence.feed)
+            if load.finished is not None:
+                return load.finished
+            check_token(target.id, state.watermarks.get((target.id, fence.feed)), fence)
+            live, rows = state.tables.get(target.id), load.rows()
+            check_keep(target, None if live is None else live.schema, keep)
+            found, count = 0, int(rows.num_rows)
+            if live is not None and (target.owner or keep):
+                folded = tables.fold(target, live, rows, fence.feed, keep)
+                failpoint("sink.finish.after_delete")
+                found, count = folded.conflicts, int(folded.new.num_rows)
+                rows = pa.concat_tables([folded.others, folded.new])
+                failpoint("sink.finish.after_insert")
+            if found != conflicts:
+                raise conflicts_changed(target.id, load_id, conflicts, found)
+            state.tables[target.id] = rows
             failpoint("sink.finish.after_swap")
-            state.loads[target.id] = replace(load, finished=True)
+            state.loads[target.id, load_id] = replace(load, finished=count)
             mark = Watermark(fence.new, consistent_from, fence.token)
-            state.watermarks[target.id, fence.pipeline] = mark
+            state.watermarks[target.id, fence.feed] = mark
             failpoint("sink.finish.after_watermark")
         failpoint("sink.finish.after_commit")
         return count
@@ -240,9 +306,9 @@ class MemorySink:
     def abandon_load(self, target: TargetId, load_id: str) -> None:
         """Forget a load."""
         with self._transaction() as state:
-            load = state.loads.get(target)
-            if load is not None and load.id == load_id and not load.finished:
-                del state.loads[target]
+            load = state.loads.get((target, load_id))
+            if load is not None and load.finished is None:
+                del state.loads[target, load_id]
 
     def close(self) -> None:
         """Do nothing: the tables outlive the sink."""
@@ -261,30 +327,39 @@ class MemorySink:
         self.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[_State]:
+    def _transaction(self) -> Iterator[State]:
         with self._store.lock:
             state = self._store.state.copy()
             yield state
             failpoint("sink.before_commit")
             self._store.state = state
 
-    def _live(self, state: _State, target: TargetId) -> pa.Table:
+    def _live(self, state: State, target: TargetId) -> pa.Table:
         if target not in state.tables:
             raise no_table(target)
         return state.tables[target]
 
-    def _fitting(self, state: _State, target: TargetTable) -> pa.Table:
+    def _plan(
+        self, live: pa.Table, target: TargetId, changes: Sequence[ColumnChange]
+    ) -> ColumnPlan:
+        rules = ColumnRules(self.capabilities.schema_changes, str, pa.DataType.equals)
+        return plan_changes(target, live.schema, changes, rules)
+
+    def _fitting(self, state: State, target: TargetTable) -> pa.Table:
         live = self._live(state, target.id)
-        if live.schema != target_schema(target):
+        if not fits(live.schema, target_schema(target)):
             raise misfit(target.id, show_schema(live.schema), show_schema(target_schema(target)))
         return live
 
-    def _refuse_rejected(self, target: TargetTable, rows: pa.Table) -> None:
-        refusal = self._refusal(target, rows)
+    def _refuse_rejected(self, target: TargetTable, rows: pa.Table, live: pa.Table | None) -> None:
+        refusal = self._refusal(target, rows, live)
         if refusal is not None:
             raise DirtyRowError(refusal.message, field=refusal.field, where=str(target.id))
 
-    def _refusal(self, target: TargetTable, rows: pa.Table) -> Refusal | None:
+    def _refusal(
+        self, target: TargetTable, rows: pa.Table, live: pa.Table | None
+    ) -> Refusal | None:
+        """Return why rows are refused; beside a live table, also for keys of other feeds."""
         for name in target.schema.key if target.mode == "merge" else ():
             if rows[name].null_count:
                 return Refusal(name, "NULL in a key column")
@@ -292,22 +367,11 @@ class MemorySink:
             for name in rows.column_names:
                 if any(self._reject(name, value) for value in rows[name].to_pylist()):
                     return Refusal(name, "the sink's reject hook refused the value")
+        foreign = {} if live is None else tables.foreign_owners(target, live, rows)
+        for index, other in foreign.items():
+            return Refusal("", tables.foreign_message(target, rows, index, other))
         return None
 
 
-def _keys(target: TargetTable, rows: pa.Table) -> list[tuple[Any, ...]]:
-    return list(zip(*(rows[k].to_pylist() for k in target.schema.key), strict=True))
-
-
-def _move_watermark(state: _State, target: TargetId, fence: Fence) -> None:
-    found = state.watermarks.get((target, fence.pipeline))
-    state.watermarks[target, fence.pipeline] = moved_watermark(target, found, fence)
-
-
-def _open_load(state: _State, target: TargetTable, load_id: str) -> _Load:
-    load = state.loads.get(target.id)
-    if load is None or load.id != load_id:
-        raise no_load(target.id, load_id)
-    if load.schema != target_schema(target):
-        raise misfit(target.id, show_schema(load.schema), show_schema(target_schema(target)))
-    return load
+def _added(live: pa.Table, rows: pa.Table) -> pa.Table:
+    return pa.concat_tables([live, rows.select(live.column_names).cast(live.schema)])

@@ -12,10 +12,9 @@ from resources.sinks.contract import Sink
 _SINKS = {
     "duckdb": ("resources.sinks.duckdb", "DuckDBSink"),
     "memory": ("resources.sinks.memory", "MemorySink"),
+    "postgres": ("resources.sinks.postgres", "PostgresSink"),
 }
-_PLANNED = frozenset(
-    {"clickhouse", "postgres", "mysql", "delta", "iceberg", "paimon", "parquet", "kafka"}
-)
+_PLANNED = frozenset({"clickhouse", "mysql", "delta", "iceberg", "paimon", "parquet", "kafka"})
 
 
 def open_sink(type: str, options: Mapping[str, object]) -> Sink:

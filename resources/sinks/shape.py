@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from resources.errors import SchemaMismatch, TerminalError
+from resources.errors import DirtyRowError, SchemaMismatch, TerminalError
 from resources.model.change import CHANGE_FIELDS
 from resources.model.source import Finding
-from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.contract import Feed, TargetId, TargetTable
+from resources.sinks.retype import is_text
 
 RESERVED_NAMESPACE = "_cdc"
 """Where sinks keep watermarks and loads; no target may live there."""
@@ -66,6 +68,34 @@ def no_load(target: TargetId, load_id: str) -> TerminalError:
     )
 
 
+def load_of_another(target: TargetId, load_id: str, feed: str) -> TerminalError:
+    """Return the error of a load that another feed has begun under this id."""
+    return TerminalError(
+        f"this load was begun by {feed}",
+        where=f"{target}, load {load_id}",
+        remedy="give every load an id of its own",
+    )
+
+
+def conflicts_changed(target: TargetId, load_id: str, known: int, found: int) -> DirtyRowError:
+    """Return the error of a load whose conflicts are not those its writer has seen."""
+    return DirtyRowError(
+        f"{found} of the loaded rows have keys that belong to other feeds; {known} were known",
+        where=f"{target}, load {load_id}",
+        remedy="ask for the conflicts again and set those rows aside",
+    )
+
+
+def belongs_elsewhere(other: str | None, own: str) -> str:
+    """Return why a row is refused whose key another feed has in the shared table.
+
+    Args:
+        other: What the owner column holds there.
+        own: What the row's owner column holds.
+    """
+    return f"key belongs to {other or 'no feed'}, this row comes from {own}"
+
+
 def misfit_finding(target: TargetTable, live: str, wanted: str) -> Finding:
     """Return the finding of a table already there whose columns are not the target's."""
     error = misfit(target.id, live, wanted)
@@ -87,6 +117,44 @@ def check_rows(target: TargetTable, rows: pa.Table, expected: pa.Schema) -> None
             where=str(target.id),
             remedy="write rows in the target's own schema",
         )
+
+
+def check_owner(target: TargetTable, rows: pa.Table, feed: Feed) -> None:
+    """Refuse rows of a shared target whose owner column does not hold the writing feed.
+
+    Raises:
+        TerminalError: Some row names another feed, or none.
+    """
+    if not target.owner or not rows.num_rows:
+        return
+    owners = rows[target.owner]
+    if owners.null_count or not pc.all(pc.equal(owners, str(feed))).as_py():
+        raise TerminalError(
+            f"rows written by {feed} hold something else in the owner column {target.owner!r}",
+            where=str(target.id),
+            remedy="write the feed's name into every row",
+        )
+
+
+def check_keep(target: TargetTable, live: pa.Schema | None, keep: Iterable[str]) -> None:
+    """Refuse to keep columns that the live table does not have, or without a key.
+
+    Raises:
+        TerminalError: The target has no key to find the rows by.
+        SchemaMismatch: A column is not there.
+    """
+    for name in keep:
+        if target.mode != "merge" or not target.schema.key:
+            raise TerminalError(
+                f"column {name!r} cannot be kept without a key", where=str(target.id)
+            )
+        if live is None or name not in live.names:
+            shown = "no table" if live is None else show_schema(live)
+            raise SchemaMismatch(
+                f"there is no column {name!r} to keep; there is {shown}",
+                where=str(target.id),
+                remedy="begin the load again: the columns to keep are asked for anew",
+            )
 
 
 def check_mode(target: TargetTable, mode: str) -> None:
@@ -126,6 +194,7 @@ def shape_findings(target: TargetTable, fold: Callable[[str], str]) -> list[Find
             _error(target, "name_reserved", f"names beginning {SHADOW_PREFIX!r} are the sink's own")
         )
     findings += _column_collisions(target, fold)
+    findings += _owner_findings(target)
     if target.mode == "merge" and not target.schema.key:
         findings.append(_error(target, "no_key", "a table without a key cannot be merged"))
     missing = [k for k in target.schema.key if k not in target.schema.names]
@@ -146,6 +215,21 @@ def _column_collisions(target: TargetTable, fold: Callable[[str], str]) -> list[
     return findings
 
 
+def _owner_findings(target: TargetTable) -> list[Finding]:
+    name = target.owner
+    if not name:
+        return []
+    if name not in target.schema.names:
+        message = f"the owner column {name!r} is not in the table"
+    elif name in target.schema.key:
+        message = f"the owner column {name!r} is part of the key"
+    elif not is_text(target.schema.column(name).type):
+        message = f"the owner column {name!r} is no text"
+    else:
+        return []
+    return [_error(target, "owner_invalid", message)]
+
+
 def _names(target: TargetTable) -> Iterable[tuple[str, str]]:
     yield "schema", target.id.namespace
     yield "table", target.id.table
@@ -158,6 +242,7 @@ def _error(target: TargetTable, code: str, message: str) -> Finding:
         "name_invalid": "rename it by a route or a projection",
         "name_reserved": "route the table to another name",
         "name_collision": "rename one of them by a projection or exclude it",
+        "owner_invalid": "name another column for the feed a row came from",
         "no_key": "name key columns in the pipeline file, or set `mode: append`",
     }[code]
     return Finding("error", code, f"{target.id}: {message}", remedy, target.schema.table)

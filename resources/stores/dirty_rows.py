@@ -19,7 +19,7 @@ from resources.model.table import TableId
 from resources.stores.database import StateDatabase, clean_text
 from resources.stores.tables import dirty_rows
 
-Stage = Literal["capture", "copy", "apply"]
+Stage = Literal["capture", "copy", "transform", "apply"]
 DirtyState = Literal["open", "replayed", "superseded", "waived"]
 MAX_IMAGE_BYTES = 1 << 20
 T = TypeVar("T")

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row
 
 from resources.model.change import TableNotice
 from resources.model.position import Position, position_from_json
-from resources.model.table import TableId
+from resources.model.table import TableId, schema_from_json
 from resources.stores.tables import segment_tables
 
 
@@ -240,9 +240,21 @@ def position_from_text(text: str) -> Position:
 
 def notice_to_json(notice: TableNotice) -> dict[str, Any]:
     """Return a JSON value that `notice_from_json` reads back."""
-    return asdict(notice)
+    shape = notice.shape.to_json() if notice.shape is not None else None
+    return asdict(replace(notice, shape=None)) | {"shape": shape}
 
 
 def notice_from_json(value: dict[str, Any]) -> TableNotice:
-    """Read what `notice_to_json` wrote."""
-    return TableNotice(**(value | {"table": TableId(**value["table"])}))
+    """Read what `notice_to_json` wrote, or what versions without shapes did."""
+    shape, was = value.get("shape"), value.get("was")
+    return TableNotice(
+        **(
+            value
+            | {
+                "table": TableId(**value["table"]),
+                "shape": schema_from_json(shape) if shape else None,
+                "origins": tuple(value.get("origins", ())),
+                "was": TableId(**was) if was else None,
+            }
+        )
+    )

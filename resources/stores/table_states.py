@@ -15,7 +15,7 @@ from resources.model.table import TableId
 from resources.stores.database import StateDatabase, clean_text
 from resources.stores.tables import table_states
 
-TableStatus = Literal["new", "live", "behind", "needs_snapshot", "stopped"]
+TableStatus = Literal["new", "live", "behind", "dropped", "held", "needs_snapshot", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class TableState:
     Args:
         table: The table.
         status: `new` was registered and never loaded; `live` follows the log;
-            `behind` could not be merged and is tried again; `needs_snapshot` has to be read
+            `behind` could not be merged and is tried again; `dropped` is gone from the source;
+            `held` waits for the decision on a schema change; `needs_snapshot` has to be read
             again; `stopped` waits for a person.
         reason: Why, without row values.
         since_us: When it got this status, microseconds since the epoch.

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def _name(length: int) -> TypeEngine[str]:
@@ -234,4 +234,53 @@ dirty_rows = Table(
     Column("reason", _text(), nullable=False),
     UniqueConstraint("pipeline", "identity"),
     Index("cdc_dirty_rows_target", "pipeline", "state", "target"),
+)
+
+# schema changes of the sources and what was decided about each
+schema_changes = Table(
+    "cdc_schema_changes",
+    metadata,
+    Column("id", _id(), primary_key=True, autoincrement=True),
+    Column("pipeline", _name(100), nullable=False),
+    Column("identity", _name(40), nullable=False),
+    Column("database_name", _name(200), nullable=False),
+    Column("table_name", _name(200), nullable=False),
+    Column("target", _name(400), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("event", _name(40), nullable=False),
+    Column("column_name", _name(200), nullable=False),
+    Column("statement", _text(), nullable=False),
+    Column("log_position", _text(), nullable=False),
+    Column("type_before", _text(), nullable=False),
+    Column("type_after", _text(), nullable=False),
+    Column("change_class", _name(20), nullable=False),
+    Column("policy", _name(20), nullable=False),
+    Column("target_ddl", _text(), nullable=False),
+    Column("why", _text(), nullable=False),
+    Column("state", _name(20), nullable=False),
+    Column("replacement", _text(), nullable=False),
+    Column("decided_by", _name(200), nullable=False),
+    Column("reason", _text(), nullable=False),
+    Column("first_seen_us", BigInteger, nullable=False),
+    Column("decided_us", BigInteger, nullable=True),
+    UniqueConstraint("pipeline", "identity"),
+    Index("cdc_schema_changes_state", "pipeline", "state"),
+)
+
+# the shape each feed of a target had when it was last applied
+feeds = Table(
+    "cdc_feeds",
+    metadata,
+    Column("pipeline", _name(100), primary_key=True),
+    # of the three names below, which are too long for a key together
+    Column("identity", _name(40), primary_key=True),
+    Column("database_name", _name(200), nullable=False),
+    Column("table_name", _name(200), nullable=False),
+    Column("target", _name(400), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("table_schema", _text(), nullable=False),
+    Column("column_sets", _text(), nullable=False),
+    # what the pipeline file said of the feed
+    Column("config", _text(), nullable=False),
+    Column("saved_us", BigInteger, nullable=False),
 )

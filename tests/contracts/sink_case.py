@@ -11,9 +11,7 @@ from resources.failpoints import FailpointReached
 from resources.model.change import RowKind
 from resources.sinks.contract import Sink
 from tests.armed import armed
-from tests.contracts.sink_steps import (
-    STEPS,
-)
+from tests.contracts.sink_shared_steps import ALL_STEPS
 from tests.strategies import (
     COLUMN_TYPES,
 )
@@ -29,6 +27,8 @@ class SinkCase:
     """
 
     column_types: tuple[pa.DataType, ...] = COLUMN_TYPES
+    nul = True
+    """Whether text may hold U+0000; a sink that refuses it has a test of its own for that."""
 
     def open(self, place: str) -> Sink:
         """Open the sink at a place; the same place again finds what was committed there."""
@@ -36,14 +36,18 @@ class SinkCase:
 
     def killed(self, step: str, place: str) -> Iterator[tuple[str, Sink]]:
         """Yield sinks whose writer died at one point each, and the point's name."""
-        for point in STEPS[step].points:
+        for point in ALL_STEPS[step].points:
             name, _, count = point.partition(":")
             there = f"{place}-{point.replace(':', '-')}"
             with self.open(there) as sink:
-                STEPS[step].prepare(sink)
+                ALL_STEPS[step].prepare(sink)
                 with armed(f"{name}:raise:{count or 1}"), pytest.raises(FailpointReached):
-                    STEPS[step].work(sink)
+                    ALL_STEPS[step].work(sink)
             yield point, self.open(there)
+
+    def can(self, sink: Sink, *kinds: str) -> bool:
+        """Return whether a sink makes such column changes; refusals have their own test."""
+        return set(kinds) <= sink.capabilities.schema_changes
 
     @pytest.fixture
     def place(self, tmp_path_factory: pytest.TempPathFactory) -> str:

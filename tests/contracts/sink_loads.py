@@ -13,6 +13,7 @@ from resources.model.table import Column, TableSchema
 from resources.sinks.contract import Sink, TargetTable, Watermark
 from tests.contracts.sink_case import SinkCase
 from tests.contracts.sink_steps import (
+    FEED,
     SCHEMA,
     STEPS,
     TARGET,
@@ -35,7 +36,7 @@ class SinkLoads(SinkCase):
 
     def test_table_stays_readable_and_mergeable_during_a_load(self, sink: Sink) -> None:
         STEPS["load"].prepare(sink)
-        sink.begin_load(TARGET, "new")
+        sink.begin_load(TARGET, "new", FEED)
         sink.load_chunk(TARGET, "new", 1, [rows_of({1: "loaded"})])
         sink.merge(TARGET, rows_of({8: "merged"}), keys_of(1), fence(10, 12))
         live = {2: "two", 3: None, 8: "merged"}
@@ -45,10 +46,10 @@ class SinkLoads(SinkCase):
 
     def test_load_resumes_by_chunk(self, place: str) -> None:
         with self.open(place) as sink:
-            sink.begin_load(TARGET, "a")
+            sink.begin_load(TARGET, "a", FEED)
             assert sink.load_chunk(TARGET, "a", 1, [rows_of({1: "x"}), rows_of({2: "y"})]) == 2
         with self.open(place) as sink:
-            sink.begin_load(TARGET, "a")
+            sink.begin_load(TARGET, "a", FEED)
             assert sink.loaded_chunks(TARGET.id, "a") == {1: 2}
             assert sink.load_chunk(TARGET, "a", 1, [rows_of({3: "again"})]) == 2
             assert sink.load_chunk(TARGET, "a", 2, []) == 0
@@ -61,7 +62,7 @@ class SinkLoads(SinkCase):
         STEPS["merge"].prepare(sink)
         STEPS["merge"].work(sink)
         after = observe(sink, TARGET)
-        sink.begin_load(TARGET, "old")
+        sink.begin_load(TARGET, "old", FEED)
         assert sink.loaded_chunks(TARGET.id, "old") == {1: 2, 2: 1}
         assert sink.finish_load(TARGET, "old", fence(None, 10), 15) == 3
         assert observe(sink, TARGET) == after
@@ -73,7 +74,7 @@ class SinkLoads(SinkCase):
             yield rows_of({1: "one"})
             raise ConnectionError("the source went away")
 
-        sink.begin_load(TARGET, "a")
+        sink.begin_load(TARGET, "a", FEED)
         with pytest.raises(ConnectionError):
             sink.load_chunk(TARGET, "a", 1, parts())
         assert sink.loaded_chunks(TARGET.id, "a") == {}
@@ -83,7 +84,7 @@ class SinkLoads(SinkCase):
     def test_loads_that_are_not_open(self, sink: Sink) -> None:
         STEPS["load"].prepare(sink)
         before = observe(sink, TARGET)
-        sink.begin_load(TARGET, "a")
+        sink.begin_load(TARGET, "a", FEED)
         sink.abandon_load(TARGET.id, "a")
         for load_id in ("a", "never begun"):
             with pytest.raises(TerminalError, match="not begun"):
@@ -120,7 +121,7 @@ class SinkLoads(SinkCase):
 
     def test_refused_rows_of_a_load(self, sink: Sink) -> None:
         rows = pa.table([pa.array([1, None], pa.int64()), ["a", "b"]], schema=rows_of({}).schema)
-        sink.begin_load(TARGET, "a")
+        sink.begin_load(TARGET, "a", FEED)
         self.refuses_null_keys(lambda: sink.load_chunk(TARGET, "a", 1, [rows]))
         assert [r.index for r in sink.find_rejected(TARGET, rows)] == [1]
         assert sink.read_schema(TARGET.id) is None

@@ -6,17 +6,21 @@ import pyarrow as pa
 import pytest
 
 from cdc_assets.engine.reduce import reduce_changes
-from resources.errors import FencedOut, SchemaMismatch, TerminalError
+from resources.errors import ConfigError, FencedOut, SchemaMismatch, TerminalError
 from resources.model.change import RowKind
-from resources.model.table import Column, TableSchema
-from resources.sinks.contract import Fence, Sink, TargetTable, Watermark
+from resources.model.table import Column, TableId, TableSchema
+from resources.sinks.contract import Feed, Sink, TargetTable, Watermark
 from tests.contracts.sink_case import SinkCase
+from tests.contracts.sink_shared_steps import ALL_STEPS
 from tests.contracts.sink_steps import (
+    FEED,
     HISTORY,
     PIPELINE,
     SCHEMA,
     STEPS,
     TARGET,
+    Seen,
+    Step,
     changes_of,
     fence,
     keys_of,
@@ -46,7 +50,7 @@ class SinkWrites(SinkCase):
         sink.create_table(TARGET)
         assert sink.read_schema(TARGET.id) == rows_of({}).schema
         assert sink.count_rows(TARGET.id) == 0
-        assert sink.read_watermark(TARGET.id, PIPELINE) is None
+        assert sink.read_watermark(TARGET.id, FEED) is None
         assert sink.check_table(TARGET) == []
 
     def test_append_table_has_change_columns(self, sink: Sink) -> None:
@@ -57,7 +61,7 @@ class SinkWrites(SinkCase):
 
     def test_drop_leaves_nothing(self, sink: Sink) -> None:
         load(sink, TARGET, "a", [rows_of({1: "one"})], fence(None, 10))
-        sink.begin_load(TARGET, "b")
+        sink.begin_load(TARGET, "b", FEED)
         sink.drop_table(TARGET.id)
         sink.drop_table(TARGET.id)
         assert observe(sink, TARGET) == (None, None)
@@ -90,7 +94,7 @@ class SinkWrites(SinkCase):
         assert (written.upserted, written.deleted) == (2, 1)
         sink.merge(TARGET, rows_of({2: "b", 3: "c"}), keys_of(1), fence(5, 9, token=4))
         assert comparable(sink.read_table(TARGET.id)) == comparable(rows_of({2: "b", 3: "c"}))
-        assert sink.read_watermark(TARGET.id, PIPELINE) == Watermark(9, 0, 4)
+        assert sink.read_watermark(TARGET.id, FEED) == Watermark(9, 0, 4)
 
     def test_empty_merge_moves_the_watermark(self, sink: Sink) -> None:
         sink.create_table(TARGET)
@@ -162,7 +166,7 @@ class SinkWrites(SinkCase):
         before = observe(sink, TARGET)
         with pytest.raises(FencedOut, match="token 7"):
             sink.merge(TARGET, rows_of({1: "lost"}), keys_of(), fence(10, 11, token=6))
-        sink.begin_load(TARGET, "b")
+        sink.begin_load(TARGET, "b", FEED)
         with pytest.raises(FencedOut, match="token 7"):
             sink.finish_load(TARGET, "b", fence(10, 11, token=6), 11)
         assert observe(sink, TARGET) == before
@@ -172,33 +176,54 @@ class SinkWrites(SinkCase):
         with pytest.raises(TerminalError, match="cannot go back"):
             sink.merge(TARGET, rows_of({}), keys_of(), fence(10, 9))
 
-    def test_each_pipeline_has_its_own_watermark(self, sink: Sink) -> None:
+    def test_each_feed_has_its_own_watermark(self, sink: Sink) -> None:
         STEPS["merge"].prepare(sink)
-        sink.merge(TARGET, rows_of({5: "five"}), keys_of(), Fence("other", None, 3, 0))
-        assert sink.read_watermark(TARGET.id, "other") == Watermark(3, 0, 0)
-        assert sink.read_watermark(TARGET.id, PIPELINE) == Watermark(10, 15, 1)
+        other_table = Feed(PIPELINE, TableId("shop", "old_orders"))
+        other_pipeline = Feed("other", SCHEMA.table)
+        for seq, feed in enumerate((other_table, other_pipeline), start=3):
+            sink.merge(TARGET, rows_of({5: "five"}), keys_of(), fence(None, seq, 0, feed))
+        marks = (Watermark(10, 15, 1), Watermark(3, 0, 0), Watermark(4, 0, 0))
+        found = [sink.read_watermark(TARGET.id, f) for f in (FEED, other_table, other_pipeline)]
+        assert found == list(marks)
+        assert sink.list_watermarks(PIPELINE) == {
+            (TARGET.id, FEED.table): marks[0],
+            (TARGET.id, other_table.table): marks[1],
+        }
 
     def test_watermarks_of_64_bits(self, sink: Sink) -> None:
         sink.create_table(TARGET)
         sink.merge(TARGET, rows_of({}), keys_of(), fence(None, 2**64 - 1, token=2**64 - 1))
-        assert sink.read_watermark(TARGET.id, PIPELINE) == Watermark(2**64 - 1, 0, 2**64 - 1)
+        assert sink.read_watermark(TARGET.id, FEED) == Watermark(2**64 - 1, 0, 2**64 - 1)
 
-    @pytest.mark.parametrize("step", sorted(STEPS))
+    @pytest.mark.parametrize("step", sorted(ALL_STEPS))
     def test_killed_between_any_two_statements(self, step: str, place: str) -> None:
-        plan = STEPS[step]
+        plan = ALL_STEPS[step]
+
+        def seen(sink: Sink) -> tuple[Seen, pa.Schema | None]:
+            return observe(sink, plan.target, plan.feed), sink.read_schema(plan.target.id)
+
         with self.open(f"{place}-whole") as sink:
+            if not plan.needs <= sink.capabilities.schema_changes:
+                with pytest.raises(ConfigError):
+                    self.run(plan, sink)
+                return
             plan.prepare(sink)
-            old = observe(sink, plan.target)
+            old = seen(sink)
             plan.work(sink)
-            new = observe(sink, plan.target)
+            new = seen(sink)
         assert old != new
         points = 0
         for point, sink in self.killed(step, place):
             with sink:
-                assert observe(sink, plan.target) in (old, new), point
+                assert seen(sink) in (old, new), point
                 plan.redo(sink)
-                assert observe(sink, plan.target) == new, point
+                assert seen(sink) == new, point
                 plan.redo(sink)
-                assert observe(sink, plan.target) == new, point
+                assert seen(sink) == new, point
             points += 1
         assert points >= len(plan.points)
+
+    def run(self, plan: Step, sink: Sink) -> None:
+        """Do a step from its beginning."""
+        plan.prepare(sink)
+        plan.work(sink)

@@ -55,8 +55,12 @@ ASSETS = {
     "shop/snapshot": set(),
 }
 JOBS = {
-    *(f"{name}_{job}" for name in ("clicks", "latest") for job in ("sync", "replay", "compact")),
-    *(f"shop_{job}" for job in ("sync", "snapshot", "replay", "compact")),
+    *(
+        f"{name}_{job}"
+        for name in ("clicks", "latest", "shop")
+        for job in ("sync", "replay", "compact", "decide", "plan")
+    ),
+    "shop_snapshot",
 }
 CHECKS = {f"{k}:dirty_rows" for k in ASSETS if k.count("/") == 2} | {
     f"{name}/changes:continuity" for name in ("clicks", "latest", "shop")

@@ -6,12 +6,18 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
+from tests.settings.files import MINIMAL
+
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+PARTS = ("part", "functions")
+"""Marks of YAML blocks that show some sections of a pipeline file."""
 _FENCE = re.compile(r"^```(?P<words>[^\n`]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -39,6 +45,16 @@ def blocks(page: Path) -> list[Block]:
         language, _, mark = match["words"].strip().partition(" ")
         found.append(Block(page, language, mark, match["text"]))
     return found
+
+
+def whole(block: Block) -> str:
+    """Return the pipeline file that a YAML block shows, or shows a part of."""
+    if block.mark not in PARTS:
+        return block.text
+    given = yaml.safe_load(block.text)
+    needed = yaml.safe_load(MINIMAL)
+    missing = {key: value for key, value in needed.items() if key not in given}
+    return yaml.safe_dump(missing, sort_keys=False) + block.text
 
 
 def marked(page: str, mark: str) -> list[str]:

@@ -14,7 +14,7 @@ from cdc_assets.naming import job_name
 from cdc_assets.settings import load_pipeline
 from resources.errors import NotBuiltYet
 from resources.sinks.registry import open_sink
-from tests.docs.pages import PAGES, ROOT, blocks, prose
+from tests.docs.pages import PAGES, ROOT, blocks, prose, whole
 
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _JOB = re.compile(r"-j (\w+)")
@@ -57,10 +57,11 @@ def test_pictures_are_used_and_small() -> None:
 
 def test_pipelines_load(tmp_path: Path) -> None:
     found = [b for page in PAGES for b in blocks(page) if b.language == "yaml"]
-    assert len(found) >= 2
+    assert len(found) >= 20
+    (tmp_path / "my_functions.py").touch()
     for number, block in enumerate(found):
         path = tmp_path / f"{number}.yaml"
-        path.write_text(block.text, encoding="utf-8")
+        path.write_text(whole(block), encoding="utf-8")
         settings = load_pipeline(path, {"CDC_HOME": str(tmp_path)})
         assert settings.name == "shop", block.page
 
@@ -80,7 +81,7 @@ def test_commands_name_what_there_is() -> None:
 
 def test_what_is_not_there_yet_is_refused() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(r"Sinks other than DuckDB: ([\w, ]+)\.", readme)
+    found = re.search(r"Sinks other than DuckDB and PostgreSQL: ([\w, ]+)\.", readme)
     assert found is not None
     for sink in found[1].split(", "):
         with pytest.raises(NotBuiltYet):

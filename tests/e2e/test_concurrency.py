@@ -111,7 +111,7 @@ def test_a_snapshot_beside_a_following_sync_is_followed_on(mysql: Any, setup: ch
     try:
         table = TableId(setup.database, "t")
         pipeline = child.open_pipeline(setup)
-        _, after = run_snapshot(pipeline, table)
+        _, (after,) = run_snapshot(pipeline, table)
         assert after.outcome in ("applied", "current"), after
         pipeline.close()
         _insert(mysql, setup, 500, 700)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cdc_assets.engine import pending
 from cdc_assets.engine.run import run_snapshot, run_sync, run_tables
+from cdc_assets.engine.schema_policy import PolicyRule, PolicyWord, SchemaPolicy
 from resources.errors import LeaseHeld, PositionPurged, SinkUnavailable
 from resources.failpoints import FailpointReached
 from resources.sinks.contract import TargetId
@@ -66,25 +67,82 @@ def test_a_table_that_was_never_loaded_waits_and_loses_nothing(tmp_path: Path) -
     assert world.rows("t0") == {1: "a"}
 
 
-def test_truncate_asks_for_a_snapshot_and_holds_nobody_else(tmp_path: Path) -> None:
+def test_truncate_is_followed_where_it_happened(tmp_path: Path) -> None:
     world = World(tmp_path)
     one, two = world.source.create("t0"), world.source.create("t1")
     world.source.commit((one, 1, (1, "a")))
     for table in (one, two):
         run_snapshot(world.pipeline(), table)
+    world.source.commit((one, 3, (3, "c")))
     world.source.tables[one].clear()
     world.source.commit(notice=Event(one, notice="truncate"))
     world.source.commit((two, 5, (5, "x")))
     world.source.commit((one, 2, (2, "b")))
+    for kill in ("apply.before_truncate", "apply.after_commit", None):
+        crashing(kill, lambda: run_sync(world.pipeline()))
+    assert world.rows("t1") == {5: "x"}
+    assert world.rows("t0") == {2: "b"}
+    (change,) = world.pipeline().changes.list(one)
+    assert (change.event, change.state) == ("truncate_table", "applied")
+
+
+@pytest.mark.parametrize("word", ["ignore", "exception", "hold"])
+def test_a_truncate_is_ignored_refused_or_held_as_the_policy_says(
+    tmp_path: Path, word: PolicyWord
+) -> None:
+    rule = PolicyRule(word, "db.t0", frozenset({"truncate_table"}))
+    world = World(tmp_path, policy=SchemaPolicy("lenient", (rule,)))
+    one = world.source.create("t0")
+    world.source.commit((one, 1, (1, "a")))
+    run_snapshot(world.pipeline(), one)
+    world.source.tables[one].clear()
+    world.source.commit(notice=Event(one, notice="truncate"))
+    world.source.commit((one, 2, (2, "b")))
+    report = run_sync(world.pipeline()).tables[one]
+    expected = {"ignore": "applied", "exception": "stopped", "hold": "held"}[word]
+    assert report.outcome == expected
+    rows = {1: "a", 2: "b"} if word == "ignore" else {1: "a"}
+    assert world.rows("t0") == rows
+    if word == "hold":
+        assert run_sync(world.pipeline()).tables[one].outcome == "held"
+        (change,) = world.pipeline().changes.held()
+        assert world.pipeline().changes.decide(change.id, "applied", "Ann", "rows were test data")
+        run_sync(world.pipeline())
+        assert world.rows("t0") == {2: "b"}
+
+
+def test_rows_changed_without_row_events_are_read_again_by_the_run_that_sees_it(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    one, two = world.source.create("t0"), world.source.create("t1")
+    world.source.commit((one, 1, (1, "a")), (two, 1, (1, "x")))
+    for table in (one, two):
+        run_snapshot(world.pipeline(), table)
+    world.source.tables[one][1] = (1, "rewritten")
+    world.source.commit(notice=Event(one, notice="statement"))
+    world.source.commit((two, 5, (5, "y")), (one, 2, (2, "b")))
+    report = run_sync(world.pipeline())
+    assert world.rows("t1") == {1: "x", 5: "y"}
+    assert world.rows("t0") == world.expected("t0") == {1: "rewritten", 2: "b"}
+    assert report.tables[one].outcome in ("applied", "loaded")
+
+
+def test_without_rereading_the_table_waits_for_its_snapshot(tmp_path: Path) -> None:
+    world = World(tmp_path, reread=False)
+    one = world.source.create("t0")
+    world.source.commit((one, 1, (1, "a")))
+    run_snapshot(world.pipeline(), one)
+    world.source.tables[one][1] = (1, "rewritten")
+    world.source.commit(notice=Event(one, notice="statement"))
     report = run_sync(world.pipeline())
     assert report.tables[one].outcome == "needs_snapshot"
-    assert "truncate" in report.tables[one].reason
-    assert world.rows("t1") == {5: "x"}
+    assert "statement" in report.tables[one].reason
     assert world.rows("t0") == {1: "a"}
     run_snapshot(world.pipeline(), one)
     world.source.commit((one, 3, (3, "c")))
     run_sync(world.pipeline())
-    assert world.rows("t0") == {2: "b", 3: "c"}
+    assert world.rows("t0") == {1: "rewritten", 3: "c"}
 
 
 def test_a_killed_copy_does_not_read_finished_chunks_again(tmp_path: Path) -> None:
@@ -163,7 +221,7 @@ def test_a_purged_position_fails_or_reads_loaded_tables_again(tmp_path: Path, po
     assert world.pipeline().tables.all()[one].status == "needs_snapshot"
     assert world.pipeline().log.segments.shapes() == {}, "they were those of the place before"
     report = run_sync(world.pipeline())
-    assert report.tables[one].outcome in ("applied", "current")
+    assert report.tables[one].outcome in ("applied", "loaded")
     assert world.rows("t0") == world.expected("t0")
     assert two not in report.tables
     run_snapshot(world.pipeline(), two)

@@ -10,6 +10,7 @@ import yaml
 from cdc_assets.connect import engine_options, mysql_settings, open_source, sink_opener
 from cdc_assets.settings import PipelineSettings, load_pipeline, load_pipelines
 from resources.errors import ConfigError
+from resources.model.table_id import TableId
 from resources.mysql.log_files_source import BinlogFilesSource
 from resources.mysql.source import MySQLSource
 from resources.sinks.duckdb import DuckDBSink
@@ -19,7 +20,10 @@ from tests.servers.family import FamilyServer
 from tests.settings.files import MINIMAL, minimal, write
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SECRETS = dict.fromkeys(["SHOP_PASSWORD", "EVENTS_PASSWORD", "WIKI_PASSWORD"], "p@ss/wörd")
+SECRETS = dict.fromkeys(
+    "SHOP_PASSWORD EVENTS_PASSWORD WIKI_PASSWORD SHARDS_PASSWORD LEDGER_PASSWORD MASK_KEY".split(),
+    "p@ss/wörd",
+)
 
 
 def settings_of(folder: Path, source: dict, sink: dict | None = None) -> PipelineSettings:
@@ -27,16 +31,20 @@ def settings_of(folder: Path, source: dict, sink: dict | None = None) -> Pipelin
     return load_pipeline(write(folder, yaml.safe_dump(data)), {})
 
 
+def examples(env: dict[str, str]) -> dict[str, PipelineSettings]:
+    return {p.name: p.resolve(env) for p in load_pipelines(EXAMPLES, env)}
+
+
 def test_examples_open(tmp_path: Path) -> None:
     env = SECRETS | {"CDC_HOME": str(tmp_path)}
-    events, past, shop, wiki = (p.resolve(env) for p in load_pipelines(EXAMPLES, env))
-    assert isinstance(open_source(past), BinlogFilesSource)
-    assert isinstance(open_source(events), SqlPollingSource)
-    opened = open_source(shop)
+    found = examples(env)
+    assert isinstance(open_source(found["past"]), BinlogFilesSource)
+    assert isinstance(open_source(found["events"]), SqlPollingSource)
+    opened = open_source(found["shop"])
     assert isinstance(opened, MySQLSource)
     assert opened.settings.password == "p@ss/wörd"
     assert opened.settings.tls == "verify"
-    wiki_server = mysql_settings(wiki.source)
+    wiki_server = mysql_settings(found["wiki"].source)
     assert (wiki_server.host, wiki_server.port) == ("wiki-db.example.com", 3306)
     assert (wiki_server.user, wiki_server.password) == ("cdc", "p@ss/wörd")
     assert (wiki_server.server_id, wiki_server.flavor) == (24017, "mariadb")
@@ -44,8 +52,9 @@ def test_examples_open(tmp_path: Path) -> None:
 
 
 def test_engine_options_of_each_kind(tmp_path: Path) -> None:
-    events, past, shop, wiki = load_pipelines(EXAMPLES, {})
-    assert [engine_options(p).history for p in (events, past, shop, wiki)] == [
+    found = examples(SECRETS)
+    events, shop, wiki = found["events"], found["shop"], found["wiki"]
+    assert [engine_options(p).history for p in (events, found["past"], shop, wiki)] == [
         "log",
         "none",
         "snapshot",
@@ -60,6 +69,26 @@ def test_engine_options_of_each_kind(tmp_path: Path) -> None:
     assert options.append == ("shop.audit_*",)
     assert engine_options(wiki).window == "hour"
     assert engine_options(events).max_dirty_ratio == 0.01
+
+
+def test_engine_options_have_the_rules_of_the_file() -> None:
+    found = {name: engine_options(p) for name, p in examples(SECRETS).items()}
+    order = TableId("shop_07", "orders_2026")
+    (route,) = found["shards"].router.routes(order)
+    assert (str(route.target), route.shared, route.shard_in_key) == ("dw.orders", True, True)
+    assert route.shard == (("shop", "07"), ("year", "2026"))
+    others = [TableId("shop_07", "countries"), TableId("crm", "people")]
+    targets = found["shards"].router.targets(others)
+    assert list(map(str, targets)) == ["dw.countries_07", "dw.crm_people"]
+    rule = found["customers"].transforms.rule(TableId("shop", "customers"))
+    assert rule is not None
+    assert [mask.salt for mask in rule.masks if mask.kind == "hmac"] == ["p@ss/wörd"]
+    policy = found["ledger"].policy
+    assert policy.word(TableId("ledger", "audit_1"), "drop_column") == "exception"
+    assert policy.word(TableId("ledger", "accounts"), "drop_column") == "hold"
+    assert policy.word(TableId("ledger", "tmp_1"), "drop_column") == "evolve"
+    assert found["shop"].server == "127.0.0.1:3306"
+    assert found["ledger"].reread
 
 
 @pytest.mark.parametrize(

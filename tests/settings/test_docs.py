@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.settings_docs import json_schema, reference
 from cdc_assets.settings_errors import NOT_BUILT_TYPES
+from cdc_assets.settings_examples import EXAMPLES
 from cdc_assets.settings_types import Part
 from resources.sinks.registry import open_sink
 
@@ -34,12 +36,34 @@ def test_every_key_is_explained() -> None:
     assert undescribed == []
 
 
+def test_every_key_is_in_an_example() -> None:
+    text = reference()
+    missing = []
+    for section in re.split(r"^## ", text.split("## The top", 1)[1], flags=re.MULTILINE):
+        heading = section.splitlines()[0]
+        keys = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+        top = re.sub(r"[`\[].*", "", heading.lstrip("`")).partition(".")[0].strip()
+        shown = "\n".join(e for name, e in EXAMPLES.items() if _shows(name, top, heading))
+        missing += [f"{heading}: {key}" for key in keys if not re.search(rf"\b{key}:", shown)]
+    assert missing == []
+
+
+def _shows(name: str, top: str, heading: str) -> bool:
+    """Return whether an example is that of a section; unions by the type in their heading."""
+    section, _, kind = name.partition(" ")
+    if section.removesuffix("[]") != top.removeprefix("The top"):
+        return top == "of the file" and not name
+    return not kind or "of type" not in heading or f"`{kind}`" in heading
+
+
 def test_the_schema_knows_every_key_and_no_other() -> None:
     schema = json.loads(json_schema())
     assert set(schema["properties"]) == set(PipelineSettings.model_fields)
     assert schema["required"] == ["name", "source", "sink"]
     parts = [schema, *schema["$defs"].values()]
-    assert all(part["additionalProperties"] is False for part in parts)
+    sections = [part for part in parts if "properties" in part]
+    assert len(sections) > 15
+    assert all(part["additionalProperties"] is False for part in sections)
     assert set(schema["properties"]["source"]["discriminator"]["mapping"]) == {
         "mysql",
         "mariadb",

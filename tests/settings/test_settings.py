@@ -27,16 +27,23 @@ ROOT = Path(__file__).parents[2]
 
 def test_examples_load_together() -> None:
     loaded = load_pipelines(ROOT / "examples", {})
-    assert [p.name for p in loaded] == ["events", "past", "shop", "wiki"]
-    shop = loaded[2]
+    names = ["customers", "events", "ledger", "past", "shards", "shop", "wiki"]
+    assert [p.name for p in loaded] == names
+    customers, events, ledger, _, shards, shop, wiki = loaded
     assert shop.source.host == "127.0.0.1"
     assert shop.source.exclude == ("*.*_tmp", "*._*_gho")
     assert shop.source.snapshot.chunk_rows == 50_000
     assert shop.pipeline.append == ("shop.audit_*",)
-    assert loaded[3].sink.memory_limit == 2 << 30
-    assert loaded[0].source.grace == 600
+    assert wiki.sink.memory_limit == 2 << 30
+    assert events.source.grace == 600
+    assert shards.route[0].shard.in_key
+    assert customers.transform[0].mask["phone"].keep_last == 2
+    assert ledger.pipeline.schema_changes.events["drop_column"] == "hold"
     missing = [name for p in loaded for name, _ in p.missing_secrets({})]
-    assert missing == ["EVENTS_PASSWORD", "SHOP_PASSWORD", "WIKI_PASSWORD"]
+    assert missing == [
+        "SHOP_PASSWORD", "MASK_KEY", "EVENTS_PASSWORD", "LEDGER_PASSWORD", "SHARDS_PASSWORD",
+        "SHOP_PASSWORD", "WIKI_PASSWORD",
+    ]  # fmt: skip
 
 
 def test_the_packaged_folder_loads() -> None:
@@ -155,6 +162,7 @@ def test_the_hash_follows_what_shapes_the_data(tmp_path: Path) -> None:
         MINIMAL + "description: x\nowners: [a@b.cd]\nrate: {rows_per_second: 5}\n",
         MINIMAL + "pipeline: {follow_for: 10m, sensor_interval: 1h, change_log: /x}\n",
         MINIMAL + "dirty_data: {max_rows: 1}\n",
+        MINIMAL + "route: []\ntransform:\npipeline: {schema_changes: lenient, reread: false}\n",
     ]
     other = [
         minimal(source={"tables": ["shop.a*"]}),
@@ -168,6 +176,16 @@ def test_the_hash_follows_what_shapes_the_data(tmp_path: Path) -> None:
         MINIMAL + "pipeline: {window: hour}\n",
         MINIMAL + "dirty_data: {zero_dates: 'null'}\n",
         minimal(sink={"types": {"decimal_overflow": "text"}}),
+        MINIMAL + "route: [{source: a.b, target: c.d}]\n",
+        MINIMAL + "route: [{source: a.b, target: c.d, merge: true}]\n",
+        MINIMAL + "transform: [{source: a.b, filter: x > 1}]\n",
+        MINIMAL + "transform: [{source: a.b, mask: {x: redact}}]\n",
+        MINIMAL + "transform: [{source: a.b, mask: {x: email}}]\n",
+        MINIMAL + "pipeline: {schema_changes: evolve}\n",
+        MINIMAL + "pipeline: {schema_changes: {events: {drop_column: hold}}}\n",
+        MINIMAL + "pipeline: {target: 'dw.{table}'}\n",
+        MINIMAL + "pipeline: {match_routes: all}\n",
+        MINIMAL + "pipeline: {type_mapping: [to-nullable]}\n",
     ]
     assert {config_hash(text) for text in same} == {base}
     hashes = [config_hash(text) for text in other]

@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 
 from resources.sinks.duckdb import DuckDBSink
-from tests.contracts.sink_steps import STEPS
+from tests.contracts.sink_shared_steps import ALL_STEPS
 
 KILLED = 137
 
@@ -57,7 +57,7 @@ def in_child(work: Callable[[], None]) -> int:
 
 def prepare(step: str, path: Path) -> None:
     with DuckDBSink(str(path)) as sink:
-        STEPS[step].prepare(sink)
+        ALL_STEPS[step].prepare(sink)
 
 
 def die_before(step: str, path: Path, statement: int) -> None:
@@ -72,7 +72,7 @@ def die_before(step: str, path: Path, statement: int) -> None:
             return Countdown(connect(*arguments, **options), statement)
 
         duckdb.connect = counting
-    STEPS[step].work(sink)
+    ALL_STEPS[step].work(sink)
 
 
 def main(step: str, folder: Path) -> None:

@@ -13,23 +13,30 @@ from resources.sinks.registry import open_sink
 
 
 def test_known_sinks(tmp_path: object) -> None:
-    for name, options in (("memory", {"name": "registry"}), ("duckdb", {"path": f"{tmp_path}/a"})):
+    for name, options in (
+        ("memory", {"name": "registry"}),
+        ("duckdb", {"path": f"{tmp_path}/a"}),
+        ("postgres", {"url": "postgresql://localhost/lake"}),
+    ):
         assert isinstance(open_sink(name, options), Sink)
 
 
-@pytest.mark.parametrize("name", ["clickhouse", "postgres", "mysql", "delta", "iceberg"])
+@pytest.mark.parametrize("name", ["clickhouse", "mysql", "delta", "iceberg"])
 def test_sinks_of_later_are_refused_by_name(name: str) -> None:
     with pytest.raises(NotBuiltYet, match=name):
         open_sink(name, {})
 
 
 def test_unknown_sinks_and_options() -> None:
-    with pytest.raises(ConfigError, match="use one of duckdb, memory"):
+    with pytest.raises(ConfigError, match="use one of duckdb, memory, postgres"):
         open_sink("oracle", {})
     with pytest.raises(ConfigError, match=r"unknown: file; missing: path"):
         open_sink("duckdb", {"file": "x"})
 
 
 def test_modules_are_loaded_when_used() -> None:
-    code = "import sys, resources.sinks.registry; sys.exit('duckdb' in sys.modules)"
+    code = (
+        "import sys, resources.sinks.registry; "
+        "sys.exit('duckdb' in sys.modules or 'psycopg' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

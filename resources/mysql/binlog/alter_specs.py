@@ -102,6 +102,10 @@ def _add_rewrites(words: list[str]) -> bool:
         return False
     if first in ("PRIMARY", "SYSTEM", "PERIOD"):
         return True
+    if words[:1] == ["COLUMN"]:
+        words = words[1:]
+    if words[:3] == ["IF", "NOT", "EXISTS"]:
+        words = words[3:]
     for index, word in enumerate(words):
         if word in _FILLS_ROWS and not (
             word == "DEFAULT" and words[index + 1 : index + 2] == ["NULL"]

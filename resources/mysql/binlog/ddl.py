@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from resources.model.table import TableId
+from resources.model.change import TableNotice
+from resources.model.table import TableId, TableSchema
 from resources.mysql.binlog.alter_specs import alter_effects
 from resources.mysql.binlog.bodies import Query
 from resources.mysql.binlog.sql_tokens import without_literals
@@ -53,12 +54,37 @@ class TableEffect:
         kind: A notice's kind.
         rewrites: Whether rows or values may change without row events.
         detail: The statement without its literals.
+        shape: The table's shape afterwards, where it is known.
+        origins: Per column of `shape` its name before, empty for a new one.
+        was: The name the table had before, where it was renamed.
     """
 
     table: TableId
     kind: str
     rewrites: bool
     detail: str
+    shape: TableSchema | None = None
+    origins: tuple[str, ...] = ()
+    was: TableId | None = None
+
+    def notice(self, seq: int, position: str) -> TableNotice:
+        """Return the notice of it.
+
+        Args:
+            seq: Counter value before which it happens.
+            position: Where in the log, in words.
+        """
+        return TableNotice(
+            self.table,
+            seq,
+            self.kind,
+            self.detail,
+            position,
+            self.rewrites,
+            self.shape,
+            self.origins,
+            self.was,
+        )
 
 
 def statement_notices(
@@ -140,7 +166,7 @@ def _named(statement: Statement, kind: str, rewrites: bool) -> Iterator[Effect]:
     if table is not None:
         yield Effect(table, kind, rewrites)
     else:
-        yield from (Effect(any_name, kind, True) for any_name in statement.candidates())
+        yield from (Effect(any_name, "statement", True) for any_name in statement.candidates())
 
 
 def _list(statement: Statement, kind: str) -> Iterator[Effect]:
@@ -154,9 +180,10 @@ def _create(statement: Statement) -> Iterator[Effect]:
     modifiers = statement.words_until(_OBJECTS)
     what = statement.next_word()
     if what == "TABLE" and "TEMPORARY" not in modifiers:
-        statement.if_exists()
+        # One that may have been there tells nothing; one that was not begins without rows.
+        kind = "alter" if statement.if_exists() else "create"
         brings_rows = not statement.rest_words().isdisjoint(_ROWS)
-        yield from _named(statement, "create", "REPLACE" in modifiers or brings_rows)
+        yield from _named(statement, kind, "REPLACE" in modifiers or brings_rows)
     elif what == "INDEX":
         yield from _index_on(statement)
 
@@ -201,12 +228,19 @@ def _rename(statement: Statement) -> Iterator[Effect]:
     if not statement.accept("TABLE", "TABLES"):
         return
     statement.if_exists()
+    effects: list[Effect] = []
+    there: dict[TableId | None, list[bool]] = {}  # per name what becomes of it, step by step
     listed = True
     while listed:
-        yield from _named(statement, "rename", True)
-        statement.skip_past("TO")
-        yield from _named(statement, "rename", True)
+        for exists in (False, True):
+            for effect in _named(statement, "rename", True):
+                effects.append(effect)
+                there.setdefault(effect.table, []).append(exists)
+            if not exists:
+                statement.skip_past("TO")
         listed = statement.mark(",")
+    # A name that was free before and is free again served to pass a table on.
+    yield from (e for e in effects if not (there[e.table][0] and not there[e.table][-1]))
 
 
 def _text_dml(statement: Statement, head: str) -> Iterator[Effect]:

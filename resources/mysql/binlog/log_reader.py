@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from resources.errors import CorruptEvent, PositionPurged
-from resources.model.change import UNDECODABLE, ShapeRecord, TableNotice
+from resources.model.change import UNDECODABLE, ShapeRecord
 from resources.model.position import BinlogPosition, PreparedTransaction
 from resources.model.table import TableId
 from resources.mysql.binlog import bodies, refusals, xa
 from resources.mysql.binlog.bodies import TransactionStart
 from resources.mysql.binlog.cursor import Truncated
-from resources.mysql.binlog.ddl import statement_notices
+from resources.mysql.binlog.ddl import TableEffect, statement_notices
 from resources.mysql.binlog.events import (
     BETWEEN_TRANSACTIONS,
     IGNORABLE,
@@ -267,7 +267,7 @@ class LogReader:
     def _rollback(self, whole: bool) -> None:
         """A logged ROLLBACK undoes rows of some engines and not of others: read those again."""
         for table in sorted(self._touched()):
-            self._notify(table, "statement", "ROLLBACK of rows already logged", True)
+            self._notify(TableEffect(table, "statement", True, "ROLLBACK of rows already logged"))
         if whole:
             self.commit()
 
@@ -281,24 +281,21 @@ class LogReader:
             effects = history.follow(query, self.place.where(), effects)
             self.tables.forget(history.changed)
         for effect in effects:
-            self._notify(effect.table, effect.kind, effect.detail, effect.rewrites)
+            self._notify(effect)
 
     def _undecodable(self, table: TableId, reason: str) -> None:
         """Have a table read again whose rows are passed over here; once in a slice is enough."""
         if not self._builder.noticed(table, UNDECODABLE):
-            self._notify(table, UNDECODABLE, reason, True)
+            self._notify(TableEffect(table, UNDECODABLE, True, reason))
 
     def shape_records(self) -> list[ShapeRecord]:
         """Return what is to be kept about shapes at the place read up to, since the last call."""
         history = self._options.history
         return history.take_records() if history is not None else []
 
-    def _notify(self, table: TableId, kind: str, detail: str, rewrites: bool) -> None:
-        if self._state[w.SKIP_ROWS]:
-            return
-        self._builder.notice(
-            TableNotice(table, self._state[w.SEQ], kind, detail, self.place.where(), rewrites)
-        )
+    def _notify(self, told: TableEffect) -> None:
+        if not self._state[w.SKIP_ROWS]:
+            self._builder.notice(told.notice(self._state[w.SEQ], self.place.where()))
 
     def _touched(self) -> set[TableId]:
         """Return the wanted tables with rows in the open transaction."""
@@ -362,7 +359,7 @@ class LogReader:
                 # Rows may have been handed out before; those behind them never will be.
                 self._state[w.SKIP_ROWS] = 0
                 for table in sorted(tables or self._every_table()):
-                    self._notify(table, "xa", detail, True)
+                    self._notify(TableEffect(table, "xa", True, detail))
             except Truncated as error:
                 raise self.corrupt(EventType.XA_PREPARE, str(error)) from error
         self._prepared.take(xid)
@@ -373,7 +370,9 @@ class LogReader:
         if not tables:
             raise refusals.lacks_changes(self.place.where())
         for table in sorted(tables):
-            self._notify(table, "incident", "the server says its log lacks changes", True)
+            self._notify(
+                TableEffect(table, "incident", True, "the server says its log lacks changes")
+            )
         if self._state[w.OPEN] and not self._state[w.BEGUN]:
             self.commit()
         else:

@@ -80,11 +80,13 @@ class Statement:
         self._pos += found
         return found
 
-    def if_exists(self) -> None:
-        """Pass IF EXISTS or IF NOT EXISTS."""
-        if self.accept("IF"):
+    def if_exists(self) -> bool:
+        """Pass IF EXISTS or IF NOT EXISTS; return whether it was there."""
+        found = self.accept("IF")
+        if found:
             self.accept("NOT")
             self.accept("EXISTS")
+        return found
 
     def settings(self) -> set[str]:
         """Pass MariaDB's `SET STATEMENT … FOR`; return the keywords in it, none if it is not there.

@@ -176,7 +176,7 @@ class _Application:
             yield TableChange(other, self._shapes.get(other), None, other, unknown=why)
 
     def _create(self, table: TableId, tolerant: bool, replacing: bool) -> TableChange:
-        before = self._shapes.get(table) if replacing else None
+        before, liked = self._shapes.get(table) if replacing else None, None
         try:
             lost = self._shapes.key(table) in self._shapes.lost
             if tolerant and (lost or not self._shapes.whole):
@@ -190,7 +190,7 @@ class _Application:
                 after = self._known(liked).named(table)
         except CannotTellError as error:
             return TableChange(table, before, None, unknown=str(error))
-        return TableChange(table, before, after)
+        return TableChange(table, before, after, like=liked)
 
     def _known(self, table: TableId) -> TableShape:
         shape = self._shapes.get(table)
@@ -225,6 +225,7 @@ class _Application:
         words, key = self._words, self._shapes.key
         words.if_exists()
         now: dict[TableId, TableId | None] = {}  # which table of before has a name now
+        free: set[TableId] = set()  # names that no table had before
         while (old := words.name()) is not None:
             yield from self._in_other_case(old)
             if words.accept("WAIT", "NOWAIT") and not words.at_end and words.peek_word() != "TO":
@@ -234,11 +235,12 @@ class _Application:
             if new is None:
                 now[key(old)] = None
                 break
+            free |= {key(new)} - set(now)
             now[key(new)] = now.get(key(old), key(old))
             now[key(old)] = None
             words.mark(",")
         yield from self._unreadable()
-        for name in sorted(n for n, was in now.items() if was is None):
+        for name in sorted(n for n, was in now.items() if was is None and n not in free):
             yield from self._gone(name)
         for name, was in sorted((n, was) for n, was in now.items() if was not in (None, n)):
             if self._followed(name):

@@ -11,6 +11,7 @@ their own in the same way: then the table has to be read again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from resources.model.table import TableId
@@ -36,7 +37,7 @@ def with_lineage(change: TableChange, shapes: Shapes, rewrites: bool) -> TableSh
         return after and replace(after, lineage=None)
     before = change.before
     if before is None or change.was is None:
-        return replace(after, lineage=_begun(after, shapes))
+        return replace(after, lineage=_begun(after, change.like, shapes))
     lineage = before.lineage
     if lineage is not None:
         names = dict(zip(before.schema.names, lineage.columns, strict=True))
@@ -48,8 +49,13 @@ def with_lineage(change: TableChange, shapes: Shapes, rewrites: bool) -> TableSh
     return replace(after, lineage=lineage)
 
 
-def _begun(copy: TableShape, shapes: Shapes) -> Lineage | None:
-    """Return the lineage of a new copy: of the table that looks the same and lends it its name."""
+def _begun(copy: TableShape, like: TableId | None, shapes: Shapes) -> Lineage | None:
+    """Return the lineage of a new copy.
+
+    It is of the table that it was made like, else of one that looks the same and lends its name.
+    """
+    if like is not None:
+        return Lineage(shapes.key(like), copy.schema.names)
     for table in sorted(shapes.tables):
         if _is_copy_of(copy.table, table):
             original = shapes.tables[table].schema
@@ -89,6 +95,21 @@ def is_swap(change: TableChange, shapes: Shapes) -> bool:
     return there and is_working_copy(was.table)
 
 
+def set_aside(changes: Sequence[TableChange], query: Query) -> set[TableId]:
+    """Return the tables that gh-ost moved aside, to put its copy in their place with a next step.
+
+    That is `--cut-over=two-step`; nobody can write to the table in between.
+
+    Args:
+        changes: What a statement did.
+        query: The statement.
+    """
+    if _GH_OST not in query.sql:
+        return set()
+    gone = {change.table for change in changes if change.after is None and not change.unknown}
+    return {c.was for c in changes if c.was in gone and c.after and is_working_copy(c.table.table)}
+
+
 def keeps_rows(change: TableChange, shapes: Shapes, query: Query) -> bool:
     """Return whether a swap left every row and value of the table as its own row events say.
 
@@ -97,10 +118,41 @@ def keeps_rows(change: TableChange, shapes: Shapes, query: Query) -> bool:
         shapes: What was known before it.
         query: The statement.
     """
+    lineage, old = _own_lineage(change, shapes), shapes.get(change.table)
+    if lineage is None or old is None or not lineage.keeps_rows or _GH_OST not in query.sql:
+        return False
+    # A column dropped and added in one statement: its values are copied, for the name is the same.
+    return lineage.columns == _by_name(change.origins, lineage.columns, old)
+
+
+def swap_origins(change: TableChange, shapes: Shapes) -> tuple[str, ...]:
+    """Return per column of the copy that a swap put in a table's place its name in that table.
+
+    Empty for a column that the table had not. Tools copy values from a column to the one of the
+    same name, also where the copy's was dropped and added.
+
+    Args:
+        change: The swap.
+        shapes: What was known before it.
+    """
+    lineage, old = _own_lineage(change, shapes), shapes.get(change.table)
+    if old is None:
+        return change.origins
+    blank = ("",) * len(change.origins)
+    return _by_name(change.origins, lineage.columns if lineage is not None else blank, old)
+
+
+def _own_lineage(change: TableChange, shapes: Shapes) -> Lineage | None:
+    """Return the lineage of the copy that a swap put in the place of the table it is a copy of."""
     lineage = change.before.lineage if change.before is not None else None
-    return (
-        lineage is not None
-        and lineage.keeps_rows
-        and shapes.key(lineage.of) == shapes.key(change.table)
-        and _GH_OST in query.sql
+    if lineage is None or shapes.key(lineage.of) != shapes.key(change.table):
+        return None
+    return lineage
+
+
+def _by_name(names: tuple[str, ...], origins: tuple[str, ...], old: TableShape) -> tuple[str, ...]:
+    """Return origins, with those of columns without one by their names."""
+    left = {name.lower(): name for name in old.schema.names if name not in origins}
+    return tuple(
+        origin or left.get(name.lower(), "") for name, origin in zip(names, origins, strict=True)
     )

@@ -26,14 +26,11 @@ from resources.mysql.binlog.sql_tokens import ServerKind
 from resources.mysql.binlog.table_map import TableMap
 from resources.mysql.schema_history.apply import Effects, Shapes, apply_statement
 from resources.mysql.schema_history.changes import TableChange
-from resources.mysql.schema_history.copies import is_swap, keeps_rows, with_lineage
+from resources.mysql.schema_history.copies import is_swap, keeps_rows, set_aside, with_lineage
 from resources.mysql.schema_history.memory import Memory, recall
 from resources.mysql.schema_history.shape import TableShape, count_hashes
-from resources.mysql.schema_history.wire_names import (
-    ShapesDifferError,
-    name_columns,
-    schema_words,
-)
+from resources.mysql.schema_history.tell import swap_effect, told_effect, was_not_there
+from resources.mysql.schema_history.wire_names import ShapesDifferError, name_columns
 from resources.mysql.working_copies import is_working_copy
 
 CatalogShapes = Iterable[tuple[TableShape, BinlogPosition]]
@@ -80,6 +77,7 @@ class SchemaHistory:
         self._adopted: set[TableId] = set()
         self._changed: set[TableId] = set()
         self._identity = ServerIdentity(server.flavor, "")
+        self._complete = False  # whether a table that is not known is surely not there
 
     def begin(
         self,
@@ -114,6 +112,7 @@ class SchemaHistory:
         shapes, others = self._now.shapes, self._now.scope != self._scope
         unknown = [t for t in tables if shapes.get(t) is None]
         self._adopt([t for t in unknown if others or self._key(t) in shapes.lost], assumed=True)
+        self._complete = not others
         if others:
             self._now = self._now.with_scope(self._scope)
 
@@ -196,22 +195,39 @@ class SchemaHistory:
         here = self._position(where)
         self._before = here, self._now
         self._changed = set()
-        rewritten = self._rewritten(query, effects)
         before = self._now.shapes_at(lambda since: _past(here, since))
         done = Effects()
         if _CHANGING.search(query.sql):
             done = apply_statement(query, before, self._followed)
         for database, charset in done.charsets.items():
             self._now = self._now.with_charset(database, charset)
-        altered = {self._key(c.table) for c in done.tables if c.changes or c.unknown}
-        self._end_lineages(rewritten, altered)
+        aside = {self._key(table) for table in set_aside(done.tables, query)}
+        changes = {self._key(c.table): c for c in done.tables if self._key(c.table) not in aside}
+        effects = [effect for effect in effects if self._key(effect.table) not in aside]
+        return self._followed_by(query, here, before, changes, effects)
+
+    def _followed_by(
+        self,
+        query: Query,
+        here: BinlogPosition,
+        before: Shapes,
+        changes: Mapping[TableId, TableChange],
+        effects: Sequence[TableEffect],
+    ) -> list[TableEffect]:
+        """Take the changes of a statement; returns its effects."""
+        rewritten = self._rewritten(query, effects)
+        self._end_lineages(rewritten, {k for k, c in changes.items() if c.changes or c.unknown})
         out = {self._key(effect.table): effect for effect in effects}
-        for change in done.tables:
-            key = self._key(change.table)
+        for key, change in changes.items():
             effect = self._take(change, key, here, before, query, key in rewritten)
             if effect is not None and self._wanted(change.table):
                 spelled = out[key].table if key in out else change.table
                 out[key] = replace(effect, table=spelled)
+            sure = change.after is None or self._now.since.get(key) is None
+            if key in out and self._complete and was_not_there(change, before):
+                del out[key]
+            elif key in out and sure:
+                out[key] = told_effect(out[key], change, before)
         return list(out.values())
 
     def _take(
@@ -238,7 +254,7 @@ class SchemaHistory:
         else:
             self._now = self._now.without(key)
         if is_swap(change, before):
-            return _swap_effect(change, before, not keeps_rows(change, before, query))
+            return swap_effect(change, before, not keeps_rows(change, before, query))
         return None
 
     def _already_known(self, change: TableChange, key: TableId) -> TableEffect | None:
@@ -323,13 +339,3 @@ def _covers(start: BinlogPosition, since: BinlogPosition) -> bool:
     flavor: Flavor = "mariadb" if start.identity.flavor == "mariadb" else "mysql"
     theirs = GtidSet.parse(since.gtid_set, flavor)
     return GtidSet.parse(start.gtid_set, flavor).contains(theirs)
-
-
-def _swap_effect(change: TableChange, before: Shapes, rewrites: bool) -> TableEffect:
-    old = before.get(change.table)
-    shown = [
-        f"({schema_words(shape.schema)})" if shape is not None else "an unknown shape"
-        for shape in (old, change.after)
-    ]
-    detail = f"{change.was} was put in its place: {shown[0]} became {shown[1]}"
-    return TableEffect(change.table, "alter", rewrites, detail)

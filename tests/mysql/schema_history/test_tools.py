@@ -1,162 +1,173 @@
-"""What gh-ost and pt-online-schema-change do is one change of the real table.
-
-The statements are the tools' own, as their sources put them together.
-"""
+"""What gh-ost and pt-online-schema-change do is one change of the real table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import count
+from typing import Any
 
 import pytest
 
 from resources.model.change import UNDECODABLE, LogSlice, TableNotice
+from resources.model.position import BinlogPosition, ServerIdentity
 from resources.model.table import TableId
+from resources.mysql.binlog.bodies import Query
+from resources.mysql.binlog.ddl import TableEffect, statement_notices
+from resources.mysql.binlog.sql_tokens import ServerKind
+from resources.mysql.catalog import TablePatterns
+from resources.mysql.schema_history.apply import Shapes, apply_statement
+from resources.mysql.schema_history.history import SchemaHistory
 from tests.mysql.binlog.log import rows_of
 from tests.mysql.room import Room
+from tests.mysql.schema_history.recorded import BEFORE, Run, play, run_of, runs
 from tests.mysql.schema_history.stage import kept_after
 
-ALTER = "ADD COLUMN c VARCHAR(10) NULL AFTER id, DROP COLUMN b"
-TABLE = "CREATE TABLE orders (id INT PRIMARY KEY, a VARCHAR(10), b VARCHAR(10))"
+KINDS = {"mysql": ServerKind("mysql", 90704), "mariadb": ServerKind("mariadb", 101119)}
+ORIGINS = {
+    "add": ("id", "", "a", "b"),
+    "drop": ("id", "b"),
+    "drop-old": ("id", "b"),
+    "modify": ("id", "a", "b"),
+    "change": ("id", "a", "b"),
+    "rename": ("id", "a", "b"),
+    "default": ("id", "a", "b", ""),
+    "anew": ("id", "b", "a"),
+    "two-step": ("id", "a", "b", ""),
+    "timestamp": ("", "id", "a", "b"),
+    "named": ("id", "a", "b", ""),
+    "checkpoint": ("id", "a", "b", ""),
+    "keep-old": ("id", "a", "b", ""),
+}
+"""What the columns of each run's table were called before it."""
+KEEP_ROWS = {"add", "drop-old", "two-step", "timestamp", "named", "checkpoint"}
+"""Runs of gh-ost that can have changed no value: columns without values, or fewer of them."""
+NOTHING = {"no-swap", "no-swap-drop"}
+SWAPS = [run for run in runs() if run.name in ORIGINS]
 
 
-def gh_ost_begins(database: str, alter: str) -> list[str]:
-    return [
-        f"drop /* gh-ost */ table if exists `{database}`.`_orders_gho`",
-        f"drop /* gh-ost */ table if exists `{database}`.`_orders_del`",
-        f"drop /* gh-ost */ table if exists `{database}`.`_orders_ghc`",
-        f"create /* gh-ost */ table `{database}`.`_orders_ghc` ("
-        " id bigint unsigned auto_increment, last_update timestamp not null DEFAULT"
-        " CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, hint varchar(64) charset ascii not null,"
-        " value varchar(4096) charset ascii not null, primary key(id), unique key hint_uidx(hint)"
-        " ) auto_increment=256 comment='gh-ost'",
-        f"create /* gh-ost */ table `{database}`.`_orders_gho` like `{database}`.`orders`",
-        f"alter /* gh-ost */ table `{database}`.`_orders_gho` {alter}",
-        f"insert /* gh-ost */ into `{database}`.`_orders_ghc` (id, hint, value) values"
-        " (NULLIF(2, 0), 'state', 'GhostTableMigrated') on duplicate key update"
-        " last_update=NOW(), value=VALUES(value)",
-    ]
+def _told(run: Run) -> list[TableEffect]:
+    """What a run's statements tell, of a catalog that had just the table before them."""
+    kind, patterns = KINDS[run.server], TablePatterns(("rec.*",))
+    identity = ServerIdentity(kind.flavor, "one")
+    table = TableId("rec", "orders")
+    blank = Shapes(kind, charsets={"rec": "utf8mb4"})
+    (made,) = apply_statement(Query("rec", BEFORE), blank, patterns.match).tables
+    assert made.after is not None
+    history = SchemaHistory(kind, patterns.match, "rec.*", {}, lambda _: [(made.after, start)])
+    start = BinlogPosition("binlog.000001", 4, "", identity)
+    history.begin(start, [table], lambda: {"rec": "utf8mb4"})
+    out: list[TableEffect] = []
+    for at, sql in enumerate(run.statements("rec"), 5):
+        query = Query("rec", sql)
+        words = statement_notices(query, patterns.match, lambda: {table})
+        out += history.follow(query, f"binlog.000001:{at}", words)
+    return out
 
 
-def gh_ost_copies(database: str, columns: str) -> str:
-    return (
-        f"insert /* gh-ost `{database}`.`orders` */ ignore into `{database}`.`_orders_gho`"
-        f" ({columns}) (select {columns} from `{database}`.`orders` force index (`PRIMARY`)"
-        " lock in share mode)"
-    )
+@pytest.mark.parametrize("run", SWAPS, ids=str)
+def test_a_whole_run_is_one_change_of_the_real_table(run: Run) -> None:
+    (effect,) = _told(run)
+    assert (effect.table, effect.kind, effect.was) == (TableId("rec", "orders"), "alter", None)
+    blank = Shapes(KINDS[run.server], charsets={"rec": "utf8mb4"})
+    (then,) = apply_statement(Query("rec", run.then), blank, bool).tables
+    assert then.after is not None
+    assert effect.shape == then.after.schema, "as the server shows it"
+    assert effect.origins == ORIGINS[run.name]
+    assert effect.rewrites == (run.tool != "gh-ost" or run.name not in KEEP_ROWS)
 
 
-def gh_ost_ends(database: str) -> list[str]:
-    return [
-        f"create /* gh-ost */ table `{database}`.`_orders_del` ("
-        " id int auto_increment primary key ) engine=InnoDB comment='ghost-cut-over-sentry'",
-        f"drop /* gh-ost */ table if exists `{database}`.`_orders_del`",
-        f"rename /* gh-ost */ table `{database}`.`orders` to `{database}`.`_orders_del`,"
-        f" `{database}`.`_orders_gho` to `{database}`.`orders`",
-        f"drop /* gh-ost */ table if exists `{database}`.`_orders_ghc`",
-        f"drop /* gh-ost */ table if exists `{database}`.`_orders_del`",
-    ]
+@pytest.mark.parametrize("run", [r for r in runs() if r.name in NOTHING], ids=str)
+def test_a_copy_that_takes_no_place_is_nothing(run: Run) -> None:
+    assert _told(run) == []
 
 
-def pt_osc(room: Room, alter: str, columns: str) -> list[str]:
-    """pt-online-schema-change, which shows the table to itself first."""
-    db, (create,) = room.database, _shown(room)
-    new = create.replace("CREATE TABLE `orders`", f"CREATE TABLE `{db}`.`_orders_new`")
-    prefix = f"pt_osc_{db}_orders"[:60]
-    values = ", ".join(f"NEW.{name}" for name in columns.split(", "))
-    begin = "FOR EACH ROW BEGIN DECLARE CONTINUE HANDLER FOR 1146 begin end; "
-    delete = f"DELETE IGNORE FROM `{db}`.`_orders_new` WHERE "
-    replace = f"REPLACE INTO `{db}`.`_orders_new` ({columns}) VALUES ({values})"
-    return [
-        new,
-        f"ALTER TABLE `{db}`.`_orders_new` {alter}",
-        f"CREATE TRIGGER `{prefix}_del` AFTER DELETE ON `{db}`.`orders` {begin}{delete}"
-        f"`{db}`.`_orders_new`.`id` <=> OLD.`id`; END ",
-        f"CREATE TRIGGER `{prefix}_upd` AFTER UPDATE ON `{db}`.`orders` {begin}{delete}"
-        f"!(OLD.`id` <=> NEW.`id`) AND `{db}`.`_orders_new`.`id` <=> OLD.`id`; {replace}; END ",
-        f"CREATE TRIGGER `{prefix}_ins` AFTER INSERT ON `{db}`.`orders` {begin}{replace};END ",
-        f"INSERT LOW_PRIORITY IGNORE INTO `{db}`.`_orders_new` ({columns}) SELECT {columns} FROM"
-        f" `{db}`.`orders` LOCK IN SHARE MODE /*pt-online-schema-change 7 copy table*/",
-        "INSERT INTO orders (id, a, b) VALUES (4, 'a4', 'b4')",
-        f"ANALYZE TABLE `{db}`.`_orders_new` /* pt-online-schema-change */",
-        f"RENAME TABLE `{db}`.`orders` TO `{db}`.`_orders_old`,"
-        f" `{db}`.`_orders_new` TO `{db}`.`orders`",
-        f"DROP TABLE IF EXISTS `{db}`.`_orders_old`",
-        f"DROP TRIGGER IF EXISTS `{db}`.`{prefix}_del`",
-    ]
+@pytest.mark.parametrize("run", [r for r in runs() if r.name == "new-name"], ids=str)
+def test_a_copy_by_a_name_of_no_tool_is_a_table_that_is_renamed(run: Run) -> None:
+    told = [(e.table.table, e.kind, e.rewrites) for e in _told(run)]
+    copy = [("orders_fresh", "create", False), ("orders_fresh", "alter", False)]
+    assert told[:2] == copy
+    assert sorted(told[2:]) == [("orders", "rename", True), ("orders_fresh", "drop", True)]
 
 
-def _shown(room: Room) -> list[str]:
-    session = room.server.connect(database=room.database)
-    with closing(session), session.cursor() as cursor:
-        cursor.execute("SHOW CREATE TABLE orders")
-        return [row[1] for row in cursor.fetchall()]
+def test_every_recording_is_of_a_run_that_is_judged() -> None:
+    assert {run.name for run in runs()} == {*ORIGINS, *NOTHING, "new-name"}
 
 
-def _read(room: Room, statements: Sequence[str], cut: int | None = None) -> list[LogSlice]:
-    """What the log says of statements; with a cut, read in two parts, the first one at once."""
+def _read(room: Room, run: Run, cut: int | None = None) -> list[LogSlice]:
+    """What the log says of a run played anew; with a cut, read in two parts."""
     read: list[LogSlice] = []
     kept: dict[TableId, str] = {}
+    ids = count(100)
     with closing(room.source()) as source:
         start = source.current_position()
-        room.execute(TABLE, "INSERT INTO orders VALUES (1, 'a1', 'b1'), (2, 'a2', 'b2')")
-        for part in (statements[:cut], statements[cut:]) if cut is not None else (statements,):
-            room.execute(*part)
+        room.execute(BEFORE, "INSERT INTO orders VALUES (1, 'a1', 'b1'), (2, 'a2', 'b2')")
+        for log in (run.log[:cut], run.log[cut:]) if cut is not None else (run.log,):
+            play(room, log, ids)
             read += source.stream_changes(start, source.current_position(), bool, kept)
             start, kept = read[-1].end, kept_after(read, {})
     return read
 
 
 def _notices(read: Sequence[LogSlice]) -> list[TableNotice]:
-    return [notice for part in read for notice in part.notices if notice.kind != "create"]
+    notices = [notice for part in read for notice in part.notices]
+    assert (notices[0].kind, notices[0].detail[:12]) == ("create", "CREATE TABLE")
+    return notices[1:]
 
 
-@pytest.mark.parametrize("cut", [None, 6, 9])
-def test_gh_ost_is_one_change_without_loss_of_a_row(room: Room, cut: int | None) -> None:
-    alter = "ADD COLUMN c VARCHAR(10) NULL AFTER id"
-    statements = [
-        *gh_ost_begins(room.database, alter),
-        gh_ost_copies(room.database, "id, a, b"),
-        "INSERT INTO orders VALUES (3, 'a3', 'b3')",
-        gh_ost_copies(room.database, "id, a, b"),
-        *gh_ost_ends(room.database),
-        "INSERT INTO orders VALUES (4, 'c4', 'a4', 'b4')",
-    ]
-    read = _read(room, statements, cut)
-    assert [(n.table.table, n.kind, n.rewrites) for n in _notices(read)] == [
-        ("orders", "alter", False)
-    ]
-    detail = _notices(read)[0].detail
-    assert "(id int" in detail
-    assert "c varchar(10), a varchar(10), b varchar(10))" in detail
-    rows = [row for part in read for row in rows_of([part], "orders")]
-    assert [row["id"] for row in rows] == [1, 2, 3, 4]
-    assert rows[-1] == {**rows[-1], "c": "c4", "a": "a4", "b": "b4"}
+def _followed(read: Sequence[LogSlice], notice: TableNotice) -> list[dict[str, Any]]:
+    """The rows that a target has which takes the notice at its word, by key."""
+    rows: dict[Any, dict[str, Any]] = {}
+    for part in read:
+        changes = rows_of([part], "orders")
+        told = notice in part.notices
+        earlier = [row for row in changes if not told or row["_cdc_seq"] <= notice.seq]
+        rows |= {row["id"]: _plain(row) for row in earlier}
+        if told:
+            rows = {key: _under_new_names(row, notice) for key, row in rows.items()}
+        rows |= {row["id"]: _plain(row) for row in changes[len(earlier) :]}
+    return [rows[key] for key in sorted(rows)]
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not name.startswith("_cdc_")}
+
+
+def _under_new_names(row: dict[str, Any], notice: TableNotice) -> dict[str, Any]:
+    assert notice.shape is not None
+    pairs = zip(notice.shape.names, notice.origins, strict=True)
+    return {name: row[origin] if origin else None for name, origin in pairs}
+
+
+def _there(room: Room) -> list[dict[str, Any]]:
+    names = room.schema("orders").names
+    connection = room.server.connect(database=room.database)
+    with closing(connection), connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM orders ORDER BY id")
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 @pytest.mark.parametrize(
-    "alter", ["DROP COLUMN a, ADD COLUMN a VARCHAR(10) DEFAULT 'x'", "ADD UNIQUE (a)"]
+    ("tool", "name", "cut"),
+    [
+        ("gh-ost", "add", None),
+        ("gh-ost", "add", 10),
+        ("gh-ost", "drop-old", 16),
+        ("gh-ost", "two-step", None),
+        ("gh-ost", "two-step", 15),
+        ("pt-online-schema-change", "change", None),
+    ],
 )
-def test_gh_ost_that_leaves_values_out_asks_for_the_table_again(room: Room, alter: str) -> None:
-    statements = [
-        *gh_ost_begins(room.database, alter),
-        gh_ost_copies(room.database, "id, b"),
-        *gh_ost_ends(room.database),
-    ]
-    (notice,) = _notices(_read(room, statements))
-    assert (notice.kind, notice.rewrites) == ("alter", True)
-
-
-def test_pt_online_schema_change_is_one_change_to_be_read_again(room: Room) -> None:
-    """With `--where` or unsafe options it leaves rows out, and no statement of its says so."""
-    room.execute(TABLE)
-    statements = pt_osc(room, ALTER, "id, a")
-    room.execute("DROP TABLE orders")
-    read = _read(room, [*statements, "INSERT INTO orders VALUES (5, 'c5', 'a5')"])
-    assert [(n.table.table, n.kind, n.rewrites) for n in _notices(read)] == [
-        ("orders", "alter", True)
-    ]
+def test_a_target_that_follows_a_run_has_what_the_server_has(
+    room: Room, tool: str, name: str, cut: int | None
+) -> None:
+    read = _read(room, run_of(tool, room.kind, name), cut)
+    (notice,) = _notices(read)
+    assert (notice.table.table, notice.kind) == ("orders", "alter")
+    assert notice.rewrites == (tool != "gh-ost")
+    assert notice.shape == room.schema("orders")
+    assert notice.origins == ORIGINS[name]
     assert not [n for part in read for n in part.notices if n.kind == UNDECODABLE]
-    last = rows_of(read, "orders")[-1]
-    assert {name: last[name] for name in ("id", "c", "a")} == {"id": 5, "c": "c5", "a": "a5"}
-    assert "b" not in last
+    if notice.rewrites:  # old rows are read again
+        return
+    assert _followed(read, notice) == _there(room)

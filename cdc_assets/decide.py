@@ -1,0 +1,203 @@
+"""The decide job: a person says what becomes of schema changes that are held.
+
+In: run config with a decision, its reason and what it is about. Out: the decision in the state
+store, and the tables concerned merged at once; or a list of what waits.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotation of `context`.
+
+import getpass
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from cdc_assets import naming
+from cdc_assets.failures import failures, stopped_failure
+from cdc_assets.settings import PipelineSettings
+from cdc_assets.specs import PIPELINE_TAG
+from resources.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cdc_assets.engine.pipeline import Pipeline
+    from resources.stores.schema_changes import SchemaChange
+
+USER_TAGS = ("cdc/who", "user", "dagster/user")
+"""Tags of a run that may say who started it."""
+_STATES: Mapping[str, Literal["applied", "skipped", "replaced"]] = {
+    "apply": "applied",
+    "skip": "skipped",
+    "replace": "replaced",
+}
+
+
+class DecideConfig(dg.Config):
+    """Run config of a decision."""
+
+    decision: Literal["list", "apply", "skip", "replace"] = Field(
+        default="list",
+        description="`list` shows what is held and decides nothing. `apply` makes the change in "
+        "the target. `skip` leaves the target as it is. `replace` runs `ddl` in its place.",
+    )
+    change: int | None = Field(
+        default=None, description="The id of one change, as `list` and the table's page show it."
+    )
+    table: str = Field(
+        default="",
+        description="In place of `change`: every held change of the source tables of this "
+        "pattern, `shop.orders` or `shop_*.orders`.",
+    )
+    ddl: str = Field(
+        default="",
+        description="With `replace`: the statements the target gets, in the sink's own language, "
+        "separated by semicolons.",
+    )
+    why: str = Field(default="", description="The reason, kept with the decision. Required.")
+    who: str = Field(
+        default="",
+        description="Who decides; the user of the run's tags, or of the process, if left out.",
+    )
+
+
+def build_decide_job(settings: PipelineSettings) -> dg.JobDefinition:
+    """Return `<pipeline>_decide`."""
+
+    @dg.op(name=naming.op_name(settings.name, "decide"), out=dg.Out(dg.Nothing))
+    def decide(context: dg.OpExecutionContext, config: DecideConfig) -> None:
+        from cdc_assets.open import opened
+
+        with (
+            failures(context.retry_number),
+            opened(settings, context.run_id, context.log.info) as pipeline,
+        ):
+            held = pipeline.changes.held()
+            if config.decision == "list":
+                list_held(context, pipeline, held)
+            else:
+                decide_changes(context, settings, pipeline, config, held)
+
+    @dg.job(
+        name=naming.job_name(settings.name, "decide"),
+        description="List the schema changes that are held, or decide about them: apply, skip or "
+        "replace. The tables concerned go on at once.",
+        executor_def=dg.in_process_executor,
+        tags={PIPELINE_TAG: settings.name},
+    )
+    def job() -> None:
+        decide()
+
+    return job
+
+
+def list_held(
+    context: dg.OpExecutionContext, pipeline: "Pipeline", held: "Sequence[SchemaChange]"
+) -> None:
+    """Show what is held, in the log and on the run's page."""
+    from cdc_assets.held import held_readers, held_report
+    from cdc_assets.targets import find_targets
+
+    targets = find_targets(pipeline.options.router, pipeline.tables.all()).feeds
+    text = held_report(pipeline.name, held, held_readers(context, pipeline.name, targets))
+    context.log.info(text)
+    context.add_output_metadata({"held": len(held), "held changes": dg.MetadataValue.md(text)})
+
+
+def decide_changes(
+    context: dg.OpExecutionContext,
+    settings: PipelineSettings,
+    pipeline: "Pipeline",
+    config: DecideConfig,
+    held: "Sequence[SchemaChange]",
+) -> None:
+    """Keep the decision about what the config means, and merge the tables concerned.
+
+    Raises:
+        ConfigError: The config does not say a decision, or means no change that is held.
+        dagster.Failure: A table stopped; the decision is kept.
+    """
+    from cdc_assets.engine.run import run_tables
+    from cdc_assets.events import RunEvents, told
+
+    chosen = choose(config, held, pipeline.name)
+    who = config.who or run_user(context.run.tags)
+    for change in chosen:
+        state = _STATES[config.decision]
+        if pipeline.changes.decide(change.id, state, who, config.why, config.ddl):
+            context.log.info(f"change {change.id} of {change.table}: {state} by {who}")
+        else:
+            context.log.warning(f"change {change.id} was decided by somebody else meanwhile")
+    tables = sorted({change.table for change in chosen})
+    events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
+    outcomes: dict[str, str] = {}
+    for report in run_tables(pipeline, tables):
+        outcomes[told(report)] = f"{report.outcome} {report.reason}".strip()
+        context.log.info(f"{told(report)}: {outcomes[told(report)]}")
+        events.add(report)
+    events.finish()
+    left = [change.id for change in pipeline.changes.held() if change.table in tables]
+    context.add_output_metadata(
+        {
+            "decided": ", ".join(str(change.id) for change in chosen),
+            "decision": config.decision,
+            "who": who,
+            "why": config.why,
+            "outcomes": outcomes,
+            "still held": ", ".join(map(str, left)) or "nothing",
+        }
+    )
+    if events.stopped:
+        raise stopped_failure(events.stopped)
+
+
+def choose(
+    config: DecideConfig, held: "Sequence[SchemaChange]", pipeline: str
+) -> "list[SchemaChange]":
+    """Return the held changes a config means.
+
+    Raises:
+        ConfigError: It says no decision, or means none of them.
+    """
+    from resources.model.patterns import matches
+
+    problem = _problem(config)
+    if problem:
+        raise ConfigError(
+            problem,
+            where="run config",
+            remedy="change: 12, decision: apply, why: … ; with table: shop.orders in place of "
+            "change for all of its changes, and ddl: … with decision: replace",
+        )
+    if config.change is not None:
+        chosen = [change for change in held if change.id == config.change]
+    else:
+        chosen = [change for change in held if matches(config.table, change.table)]
+    if not chosen:
+        about = config.table if config.change is None else f"change {config.change}"
+        raise ConfigError(
+            f"nothing is held for {about}",
+            where="run config",
+            remedy=f"run {naming.job_name(pipeline, 'decide')} without config: it lists what is",
+        )
+    return chosen
+
+
+def run_user(tags: Mapping[str, str]) -> str:
+    """Return who started a run, as far as its tags or its process tell."""
+    for tag in USER_TAGS:
+        if tags.get(tag):
+            return tags[tag]
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "unknown"
+
+
+def _problem(config: DecideConfig) -> str:
+    if (config.change is None) == (not config.table):
+        return "a decision is about a `change` or about a `table`, one of both"
+    if not config.why.strip():
+        return "a decision needs its reason in `why`"
+    if (config.decision == "replace") != bool(config.ddl.strip()):
+        return "`ddl` is what `replace` runs: give both or neither"
+    return ""

@@ -1,0 +1,279 @@
+"""The columns a target has, and what schema changes of its feed do to them.
+
+In: the shape a feed's rows have from here on, and the statement that made it so. Out: the target
+altered by the pipeline's policy before any row of the new shape, every decision on record; or the
+feed waits: for a decision, for being read again, for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, cast
+
+import pyarrow as pa
+
+from cdc_assets.engine import records
+from cdc_assets.engine.conform import Conformed, Rows, conform
+from cdc_assets.engine.evolution import Decided, EvolutionPlan, Situation
+from cdc_assets.engine.evolve import plan_evolution
+from cdc_assets.engine.pipeline import Pipeline
+from cdc_assets.engine.report import TableReport
+from cdc_assets.engine.routing import OWNER, Route
+from cdc_assets.engine.schema_policy import (
+    ColumnEventWord,
+    TableDecision,
+    TableEventWord,
+    decide_table_event,
+)
+from cdc_assets.engine.shaping import Shaping
+from resources.errors import SchemaMismatch
+from resources.failpoints import failpoint
+from resources.model.change import TableNotice
+from resources.model.table import Column, TableSchema
+from resources.model.widening import describe
+from resources.sinks.contract import TargetTable
+from resources.sinks.shape import misfit
+from resources.stores.feeds import FeedShape
+from resources.stores.schema_changes import SchemaChange
+
+Answer = Literal["apply", "ignore", "wait"]
+
+
+class TargetColumns:
+    """The columns of one feed's target.
+
+    Args:
+        pipeline: The opened pipeline.
+        route: The feed's way.
+        report: Told why the feed waits.
+    """
+
+    def __init__(self, pipeline: Pipeline, route: Route, report: TableReport) -> None:
+        self.pipeline = pipeline
+        self.route = route
+        self.report = report
+        shape = pipeline.feeds.load(route.table, str(report.target))
+        self.before: TableSchema | None = shape.schema if shape else None
+        self.kept = shape.kept if shape else frozenset()
+        self.ignored = shape.ignored if shape else frozenset()
+        self.failed = shape.failed if shape else frozenset()
+        self._read = False
+        self._known: tuple[Column, ...] | None = None
+        with pipeline.sink() as sink:
+            self._capabilities = sink.capabilities
+
+    @property
+    def live(self) -> tuple[Column, ...] | None:
+        """The columns the sink has now, None if the table is not there.
+
+        Kinds and labels are the feed's own where the types agree: a sink keeps none.
+        """
+        if not self._read:
+            with self.pipeline.sink() as sink:
+                schema = sink.read_schema(self.report.target)
+            known = {c.name: c for c in self.before.columns} if self.before else {}
+            self._known = None if schema is None else tuple(_column(f, known) for f in schema)
+            self._read = True
+        return self._known
+
+    @property
+    def appends(self) -> bool:
+        """Whether the target keeps every change as a row."""
+        return self.pipeline.options.appends(self.route.table)
+
+    def forget(self) -> None:
+        """Ask the sink again at the next look."""
+        self._read = False
+
+    def target(self, shaping: Shaping) -> TargetTable:
+        """Return the target with the columns it has, or will be made with, and the feed's key."""
+        wanted = shaping.target("append" if self.appends else "merge")
+        if self.live is None:
+            return wanted
+        return replace(wanted, schema=replace(wanted.schema, columns=self.live, _arrow=[]))
+
+    def current(self) -> TargetTable | None:
+        """Return the target as it is, whatever the feed's rows are now; None if it is not there."""
+        if self.live is None or self.before is None:
+            return None
+        schema = replace(self.before, columns=self.live, _arrow=[])
+        owner = OWNER if self.route.shared else ""
+        return TargetTable(self.report.target, schema, "append" if self.appends else "merge", owner)
+
+    def take_anew(self, shaping: Shaping) -> None:
+        """Bring a target without rows of the feed to what rows of a shape need.
+
+        Raises:
+            SchemaMismatch: A shared target has a column that no type holds beside the feed's.
+        """
+        self.before = None
+        self.take(shaping, "the table begins anew")
+
+    def conform(self, rows: Rows, target: TargetTable) -> Conformed:
+        """Bring rows to the target's columns."""
+        return conform(rows, target.schema.columns, self.ignored, self.fold)
+
+    def take(self, shaping: Shaping, why: str, notice: TableNotice | None = None) -> bool:
+        """Bring the target to what rows of a shape need, by the pipeline's policy.
+
+        Args:
+            shaping: What the rows are from here on.
+            why: What made it so, in words.
+            notice: The statement, where there is one.
+
+        Returns:
+            False if the feed waits; the report says for what.
+
+        Raises:
+            SchemaMismatch: The policy, or the lack of a type that loses nothing, stops the table.
+        """
+        wanted, before = shaping.wanted, self.before
+        rewrites = notice is not None and notice.rewrites
+        if before is not None and before.fingerprint() == wanted.fingerprint() and not rewrites:
+            self._require_fit(shaping)
+            return True
+        if self.live is None:
+            self._save(shaping)
+            return True
+        plan = plan_evolution(self._situation(shaping, notice))
+        changes = records.record_plan(
+            self.pipeline, self.route, self.report.target, plan, why, notice
+        )
+        if plan.refused:
+            raise SchemaMismatch(
+                "; ".join(plan.refused),
+                where=f"{self.route.table}: {why}",
+                remedy="change pipeline.schema_changes for it, or the table; then merge it again",
+            )
+        if plan.hold:
+            self.report.outcome, self.report.reason = "held", "; ".join(plan.hold)
+            return False
+        if plan.reread:
+            self.report.outcome = "needs_snapshot"
+            self.report.reason = records.read_again(self.pipeline, "; ".join(plan.reread) or why)
+            return False
+        self._alter(plan, shaping, changes)
+        return True
+
+    def _situation(self, shaping: Shaping, notice: TableNotice | None) -> Situation:
+        origins = None
+        if notice is not None and notice.shape is not None and notice.origins:
+            origins = shaping.origins(notice.origins, notice.shape)
+        seq = notice.seq if notice is not None else 0
+        target = str(self.report.target)
+        decided = self.pipeline.changes.decisions(self.route.table, target, seq)
+        return Situation(
+            live=self.live or (),
+            after=shaping.wanted,
+            before=self.before,
+            origins=origins,
+            policy=self.pipeline.options.policy,
+            shared=self.route.shared,
+            capabilities=self._capabilities,
+            rewrites=notice is not None and notice.rewrites and not self.appends,
+            kept=self.kept,
+            ignored=self.ignored,
+            failed=self.failed,
+            decided=cast("Mapping[tuple[ColumnEventWord, str], Decided]", decided),
+            rereadable=self.pipeline.options.history == "snapshot" and not self.appends,
+            keyed=not self.appends,
+            fold=self.fold,
+        )
+
+    def _alter(
+        self, plan: EvolutionPlan, shaping: Shaping, changes: Sequence[SchemaChange]
+    ) -> None:
+        given = [change.replacement for change in changes if change.state == "replaced"]
+        if plan.changes or given:
+            failpoint("apply.before_alter")
+            with self.pipeline.sink() as sink:
+                sink.alter_table(self.report.target, plan.changes)
+                if given:
+                    sink.execute(given)
+            failpoint("apply.after_alter")
+            self.forget()
+        self.kept, self.ignored, self.failed = plan.kept, plan.ignored, plan.failed
+        self._save(shaping)
+
+    def _save(self, shaping: Shaping) -> None:
+        self.before = shaping.wanted
+        self.pipeline.feeds.save(
+            FeedShape(
+                self.route.table,
+                str(self.report.target),
+                shaping.wanted,
+                self.report.seq,
+                self.kept,
+                self.ignored,
+                self.failed,
+            )
+        )
+
+    def _require_fit(self, shaping: Shaping) -> None:
+        """Refuse a target that somebody altered by hand so that it no longer holds the feed."""
+        if self.live is None:
+            return
+        here = {self.fold(c.name): c for c in self.live}
+        left_out = {self.fold(name) for name in self.ignored | self.failed}
+        for column in shaping.wanted.columns:
+            name = self.fold(column.name)
+            if name not in here and name not in left_out:
+                wanted = ", ".join(f"{c.name} {describe(c)}" for c in shaping.wanted.columns)
+                found = ", ".join(f"{c.name} {c.type}" for c in self.live)
+                raise misfit(self.report.target, f"({found})", f"({wanted})")
+
+    def decide_table(self, event: TableEventWord, notice: TableNotice) -> Answer:
+        """Decide about a statement on the whole table, and put it on record.
+
+        Raises:
+            SchemaMismatch: The policy stops the table.
+        """
+        policy, shared = self.pipeline.options.policy, self.route.shared
+        decision = decide_table_event(policy, self.route.table, event, shared)
+        change = records.record_table(
+            self.pipeline, self.route, self.report.target, decision, notice
+        )
+        if change.state == "replaced":
+            with self.pipeline.sink() as sink:
+                sink.execute([change.replacement])
+        return self._answer(decision, change, notice)
+
+    def _answer(self, decision: TableDecision, change: SchemaChange, notice: TableNotice) -> Answer:
+        if change.state not in ("held", "refused"):
+            return "apply" if change.state == "applied" else "ignore"
+        words = f"{decision.event} at {notice.position} ({notice.detail})"
+        if decision.action == "refuse":
+            raise SchemaMismatch(
+                f"{words} is stopped by the policy `{decision.policy}`",
+                where=str(self.route.table),
+                remedy="change pipeline.schema_changes for it; then merge the table again",
+            )
+        self.report.outcome, self.report.reason = "held", f"{words} waits for a decision"
+        return "wait"
+
+    def loaded(self, shaping: Shaping, kept: Iterable[str]) -> None:
+        """Remember what a finished copy made of the target.
+
+        Args:
+            shaping: What was copied.
+            kept: Columns whose values the copy left as they were.
+        """
+        self.forget()
+        names = {self.fold(c.name) for c in self.live or ()}
+        ignored = frozenset(n for n in self.ignored if self.fold(n) not in names)
+        self.kept, self.ignored, self.failed = frozenset(kept), ignored, self.failed & ignored
+        self._save(shaping)
+
+    def fold(self, name: str) -> str:
+        """Return a column's name as the sink compares it."""
+        return name.lower() if self._capabilities.folds_case else name
+
+
+def _column(field: pa.Field, known: dict[str, Column]) -> Column:
+    column = known.get(field.name)
+    return (
+        column
+        if column is not None and column.type == field.type
+        else Column(field.name, field.type)
+    )

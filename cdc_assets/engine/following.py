@@ -1,0 +1,148 @@
+"""One feed of one target, followed through a stretch of the change log.
+
+In: groups of rows and the statements between them, in log order. Out: the target, moved on step
+by step: every row of an old shape is in before its ALTER, and none of a new one.
+"""
+
+from __future__ import annotations
+
+from cdc_assets.engine.columns import TargetColumns
+from cdc_assets.engine.parts import Group
+from cdc_assets.engine.pipeline import Pipeline
+from cdc_assets.engine.records import read_again, told
+from cdc_assets.engine.report import TableReport
+from cdc_assets.engine.routing import Route
+from cdc_assets.engine.schema_policy import TableEventWord
+from cdc_assets.engine.shaping import Shaping
+from cdc_assets.engine.write import Writing
+from resources.failpoints import failpoint
+from resources.model.change import SEQ, TableNotice
+from resources.model.table import TableSchema
+from resources.sinks.contract import Fence
+
+_TABLE_EVENTS: dict[str, TableEventWord] = {
+    "truncate": "truncate_table",
+    "drop": "drop_table",
+    "create": "create_table",
+}
+
+
+class Following:
+    """Moves one feed's target along the log.
+
+    Args:
+        pipeline: The opened pipeline.
+        route: The feed's way.
+        report: Filled as it goes.
+        expected: The target's watermark, None if it has none.
+        token: Fencing token of this run.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        route: Route,
+        report: TableReport,
+        expected: int | None,
+        token: int,
+    ) -> None:
+        self.pipeline = pipeline
+        self.route = route
+        self.report = report
+        self.expected = expected
+        self.token = token
+        self.columns = TargetColumns(pipeline, route, report)
+        state = pipeline.tables.get(route.table)
+        self.dropped = state is not None and state.status == "dropped"
+
+    def write(self, group: Group) -> bool:
+        """Write a group of rows; False if the table waits for something first."""
+        shaping = self.pipeline.shaping(self.route, group.schema)
+        if self.dropped:  # and made again, by a statement that does not say so for sure
+            self._begin_anew(int(group.batches[0].column(SEQ)[0].as_py()), shaping)
+        elif not self.columns.take(shaping, "rows without a statement"):
+            return False
+        fence = self._fence(group.upto)
+        Writing(self.pipeline, self.report, shaping, self.columns, fence).write(group)
+        self._moved(group.upto)
+        return True
+
+    def follow(self, notice: TableNotice) -> bool:
+        """Follow a statement; False if the table waits for something first."""
+        event = _TABLE_EVENTS.get(notice.kind)
+        if event is not None and not (notice.kind == "create" and notice.rewrites):
+            if self.columns.appends:
+                return True  # a log of changes keeps the rows of a table that is gone
+            return self._follow_table_event(event, notice)
+        if notice.kind == "alter" and notice.shape is not None:
+            return self.columns.take(self._shaping(notice.shape), told(notice), notice)
+        if not notice.rewrites or self.columns.appends:
+            return True
+        self.report.outcome = "needs_snapshot"
+        self.report.reason = read_again(self.pipeline, told(notice))
+        return False
+
+    def _follow_table_event(self, event: TableEventWord, notice: TableNotice) -> bool:
+        answer = self.columns.decide_table(event, notice)
+        if answer == "wait":
+            return False
+        if notice.kind == "drop":
+            if answer == "apply":
+                self._drop()
+            self.dropped = True
+            self.report.outcome = "dropped"
+            self.report.reason = f"dropped on the source at {notice.position}"
+        elif answer == "apply" or self.dropped:
+            shape = notice.shape
+            self._begin_anew(notice.seq, self._shaping(shape) if shape is not None else None)
+        return True
+
+    def _shaping(self, schema: TableSchema) -> Shaping:
+        stored = self.pipeline.options.transforms.stored(schema)
+        return self.pipeline.shaping(self.route, stored)
+
+    def _begin_anew(self, seq: int, shaping: Shaping | None) -> None:
+        """Delete the feed's rows: the source table has none at this point of the log.
+
+        Args:
+            seq: The first `_cdc_seq` after it.
+            shaping: What its rows are from here on, if known.
+        """
+        self.dropped = False
+        if self.report.outcome == "dropped":
+            self.report.outcome, self.report.reason = "current", ""
+        target = self.columns.current()
+        if target is None and shaping is None:
+            return
+        new = max(seq - 1, self.expected or 0)
+        with self.pipeline.sink() as sink:
+            if target is None and shaping is not None:
+                target = self.columns.target(shaping)
+                sink.create_table(target)
+                self.columns.forget()
+            assert target is not None, "made above"
+            failpoint("apply.before_truncate")
+            self.report.deleted += sink.truncate(target, self._fence(new))
+        self._moved(new)
+        if shaping is not None:
+            self.columns.take_anew(shaping)
+
+    def _drop(self) -> None:
+        """Drop the target, or the feed's rows of one that others share."""
+        target = self.columns.current()
+        with self.pipeline.sink() as sink:
+            if target is None or not self.route.shared:
+                sink.drop_table(self.report.target)
+                self.expected = None
+            else:
+                sink.truncate(target, self._fence(self.expected or 0))
+        self.columns.forget()
+
+    def _fence(self, new: int) -> Fence:
+        return Fence(self.pipeline.feed(self.route.table), self.expected, new, self.token)
+
+    def _moved(self, seq: int) -> None:
+        failpoint("apply.after_commit")
+        self.expected = self.report.seq = seq
+        if self.report.outcome == "current":
+            self.report.outcome = "applied"

@@ -1,0 +1,134 @@
+"""Decisions about schema changes, on record; and the words in which tables are told to wait.
+
+In: plans and statements. Out: rows of the state store: what was done, by which policy; what waits
+for a person, with the statements the target would get.
+"""
+
+from __future__ import annotations
+
+from cdc_assets.engine.evolution import EvolutionPlan, Step
+from cdc_assets.engine.pipeline import Pipeline
+from cdc_assets.engine.routing import Route
+from cdc_assets.engine.schema_policy import QUIET_EVENTS, Action, TableDecision
+from resources.model.change import UNDECODABLE, TableNotice
+from resources.sinks.contract import TargetId
+from resources.stores.schema_changes import ChangeState, SchemaChange
+
+READ_AGAIN = "read again: "
+"""How the reason of a table begins that the run itself reads again."""
+_REMEDIES = {
+    "snapshot": "materialize its snapshot partition",
+    "log": "load it by a pipeline of another name: polling cannot read a table again",
+    "none": "load it by a pipeline of another name: with this source.startup nothing is loaded",
+}
+_STATES: dict[Action, ChangeState] = {
+    "apply": "applied",
+    "reread": "applied",
+    "ignore": "ignored",
+    "nothing": "ignored",
+    "hold": "held",
+    "refuse": "refused",
+}
+
+
+def record_plan(
+    pipeline: Pipeline,
+    route: Route,
+    target: TargetId,
+    plan: EvolutionPlan,
+    why: str,
+    notice: TableNotice | None,
+) -> list[SchemaChange]:
+    """Keep what a plan does, step by step, before it is done.
+
+    Args:
+        pipeline: The opened pipeline.
+        route: The feed's way.
+        target: The target.
+        plan: The plan.
+        why: What made the change, in words.
+        notice: The statement, where there is one.
+
+    Returns:
+        The changes as they are kept.
+    """
+    with pipeline.sink() as sink:
+        ddl = [";\n".join(sink.render_changes(target, step.changes)) for step in plan.steps]
+    changes = [
+        _change(route, target, step, statements, why, notice)
+        for step, statements in zip(plan.steps, ddl, strict=True)
+        if not (step.event in QUIET_EVENTS and step.action in ("nothing", "ignore"))
+    ]
+    return pipeline.changes.record(changes)
+
+
+def _change(
+    route: Route,
+    target: TargetId,
+    step: Step,
+    ddl: str,
+    why: str,
+    notice: TableNotice | None,
+) -> SchemaChange:
+    return SchemaChange(
+        table=route.table,
+        target=str(target),
+        seq=notice.seq if notice is not None else 0,
+        event=step.event,
+        column=step.columns[0] if step.columns else "",
+        statement=notice.detail if notice is not None else why,
+        position=notice.position if notice is not None else "",
+        before=step.before,
+        after=step.after,
+        change_class=step.change_class,
+        policy=step.policy,
+        why=step.why,
+        target_ddl=ddl,
+        state="failed" if step.failed else _STATES[step.action],
+    )
+
+
+def record_table(
+    pipeline: Pipeline,
+    route: Route,
+    target: TargetId,
+    decision: TableDecision,
+    notice: TableNotice,
+) -> SchemaChange:
+    """Keep what is done about a statement on a whole table; returns it as it is kept."""
+    change = SchemaChange(
+        table=route.table,
+        target=str(target),
+        seq=notice.seq,
+        event=decision.event,
+        column="",
+        statement=notice.detail,
+        position=notice.position,
+        before="",
+        after="",
+        change_class=decision.change_class,
+        policy=decision.policy,
+        why=f"{decision.event}: {decision.action}",
+        target_ddl="",
+        state=_STATES[decision.action],
+    )
+    return pipeline.changes.record([change])[0]
+
+
+def told(notice: TableNotice) -> str:
+    """Return what a notice says, for a reason or a remedy."""
+    if notice.kind == UNDECODABLE:
+        return f"rows at {notice.position} cannot be decoded: {notice.detail}"
+    if not notice.rewrites:
+        return f"{notice.kind} at {notice.position} ({notice.detail})"
+    return (
+        f"{notice.kind} at {notice.position} may have changed rows that the log does not show "
+        f"({notice.detail})"
+    )
+
+
+def read_again(pipeline: Pipeline, why: str) -> str:
+    """Return the reason of a table that has to be read again."""
+    history = pipeline.options.history
+    code = READ_AGAIN if history == "snapshot" and pipeline.options.reread else ""
+    return f"{code}{why}: {_REMEDIES[history]}"

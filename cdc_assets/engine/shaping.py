@@ -1,0 +1,168 @@
+"""What a route makes of a table's rows: transforms, the shards' columns, whose they are.
+
+In: rows in one schema version of a source table. Out: rows in the shape the pipeline wants for
+the target, and those a transform failed on. What the target has by now is `conform`'s matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from cdc_assets.engine.route import target_id
+from cdc_assets.engine.routing import OWNER, Route
+from resources.model.change import CHANGE_FIELDS
+from resources.model.table import Column, TableSchema
+from resources.sinks.contract import Feed, Mode, TargetTable
+
+if TYPE_CHECKING:
+    from cdc_assets.engine.transforms.metadata import BatchContext
+    from cdc_assets.engine.transforms.transform import Transform, Transformed
+
+_CHANGE_NAMES = frozenset(f.name for f in CHANGE_FIELDS)
+
+
+@dataclass(frozen=True)
+class FailedRow:
+    """A row that an expression failed on.
+
+    Args:
+        index: Its number in the rows handed in.
+        column: The column at fault.
+        message: What is wrong, without the value.
+    """
+
+    index: int
+    column: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """Rows in the wanted shape.
+
+    Args:
+        rows: They; changes keep their `_cdc_*` columns.
+        failed: Rows of those handed in that are not among them.
+    """
+
+    rows: pa.RecordBatch
+    failed: tuple[FailedRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """What a route makes of one schema version.
+
+    Args:
+        source: The schema of the rows handed in.
+        wanted: Columns and key that come out.
+        route: The route.
+        transform: What comes before the route's own columns, None for nothing.
+        constants: Names and values of the columns the route adds.
+    """
+
+    source: TableSchema
+    wanted: TableSchema
+    route: Route
+    transform: Transform | None
+    constants: tuple[tuple[str, str], ...]
+    _fields: list[pa.Field] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def partition_keys(self) -> tuple[str, ...]:
+        """Columns the target's files are laid out by."""
+        return self.transform.partition_keys if self.transform is not None else ()
+
+    @property
+    def lineage(self) -> Mapping[str, frozenset[str]]:
+        """The source columns every wanted column is made of; none of those the route adds."""
+        if self.transform is not None:
+            return self.transform.lineage
+        return {name: frozenset({name}) for name in self.source.names}
+
+    def target(self, mode: Mode) -> TargetTable:
+        """Return the target as this version of the table wants it."""
+        owner = OWNER if self.route.shared else ""
+        return TargetTable(target_id(self.route), self.wanted, mode, owner, self.partition_keys)
+
+    def changes(self, rows: pa.RecordBatch, context: Callable[[], BatchContext]) -> Shaped:
+        """Shape changes: rows of `change_schema(source)`.
+
+        Args:
+            rows: They, in log order.
+            context: Gives what expressions may ask beside the columns; called if one may.
+        """
+        if self.transform is None:
+            return Shaped(self._with_constants(rows))
+        return self._shaped(self.transform.apply(rows, context()))
+
+    def rows(self, rows: pa.RecordBatch, context: Callable[[], BatchContext]) -> Shaped:
+        """Shape rows of a snapshot's chunk: rows of the source's own columns; as `changes`."""
+        if self.transform is None:
+            return Shaped(self._with_constants(rows))
+        return self._shaped(self.transform.apply_rows(rows, context()))
+
+    def origins(self, origins: Sequence[str], after: TableSchema) -> Mapping[str, str]:
+        """Return what the wanted columns were called before a statement.
+
+        Args:
+            origins: Per column of the source's new shape its name before, empty for a new one.
+            after: That shape.
+        """
+        before = dict(zip(after.names, origins, strict=True))
+        if self.transform is None:
+            plain = {name: before[name] for name in self.wanted.names if name in before}
+        else:
+            lineage = self.transform.lineage
+            plain = {
+                name: before[name]
+                for name in self.wanted.names
+                if lineage.get(name) == frozenset({name}) and name in before
+            }
+        return {name: plain.get(name, name) for name in self.wanted.names}
+
+    def _shaped(self, done: Transformed) -> Shaped:
+        failed = tuple(FailedRow(f.index, f.column, f.message) for f in done.failed)
+        return Shaped(self._with_constants(done.rows), failed)
+
+    def _with_constants(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        if not self.constants:
+            return rows
+        at = rows.num_columns - len(_CHANGE_NAMES.intersection(rows.schema.names))
+        arrays = list(rows.columns)
+        fields = list(rows.schema)
+        for name, value in self.constants:
+            arrays.insert(at, pa.repeat(pa.scalar(value, pa.string()), rows.num_rows))
+            fields.insert(at, pa.field(name, pa.string()))
+            at += 1
+        return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def shape_route(
+    route: Route, schema: TableSchema, transform: Transform | None, feed: Feed
+) -> Shaping:
+    """Return what a route makes of one schema version of its table.
+
+    Args:
+        route: The route.
+        schema: The version.
+        transform: The transform compiled for it, None if there is none.
+        feed: Whose rows they are, for a shared target.
+    """
+    made = transform.schema if transform is not None else schema
+    constants = list(route.shard)
+    if route.shared:
+        constants.append((OWNER, str(feed)))
+    added = tuple(
+        Column(name, pa.string(), nullable=False, comment="added by the pipeline's route")
+        for name, _ in constants
+    )
+    key = made.key
+    if route.shard_in_key and key:
+        key = (*key, *(name for name, _ in route.shard))
+    wanted = replace(made, columns=(*made.columns, *added), key=key, _arrow=[])
+    return Shaping(schema, wanted, route, transform, tuple(constants))

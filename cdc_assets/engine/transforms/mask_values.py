@@ -1,0 +1,155 @@
+"""What masks do to arrays.
+
+In: an array and a mask. Out: an array as long, NULL where the values are NULL.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cdc_assets.engine.transforms.rule import Mask
+from cdc_assets.engine.transforms.typed import is_bytes, is_text
+from resources.model.keys import key_text
+
+DIGEST = 64
+"""Hex digits of a SHA-256."""
+REDACTED = "***"
+_DIGIT, _OTHER = r"\p{Nd}", r"\P{Nd}"
+
+
+def digests_of(values: pa.Array, mask: Mask) -> pa.Array:
+    """Return digests in hex; each distinct value of the array is hashed once."""
+    raw = values
+    if is_text(values.type):
+        raw = values.cast(pa.large_binary() if values.type == pa.large_string() else pa.binary())
+    encoded = pc.dictionary_encode(raw)
+    digest = _digest(mask)
+    distinct = [digest(canonical(v)) for v in encoded.dictionary.to_pylist()]
+    offsets = np.arange(len(distinct) + 1, dtype=np.int32) * DIGEST
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer("".join(distinct).encode("ascii"))]
+    texts = pa.Array.from_buffers(pa.string(), len(distinct), buffers)
+    return texts.take(encoded.indices)
+
+
+def masked_key(value: Any, type_: pa.DataType, mask: Mask) -> str:  # noqa: ANN401 - JSON value
+    """Return the digest of a key column's value as `key_text` writes it."""
+    if is_bytes(type_):
+        value = bytes.fromhex(value[2:])
+    elif pa.types.is_decimal(type_):
+        value = Decimal(value)
+    return _digest(mask)(canonical(value))
+
+
+def canonical(value: Any) -> bytes:  # noqa: ANN401 - any Arrow value
+    """Return the bytes that are hashed: text as UTF-8, binary as it is, the rest as plain text.
+
+    Numbers are in plain digits with all digits behind the point, times as `keys.key_text` has them.
+    """
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bool):
+        return b"1" if value else b"0"
+    if isinstance(value, Decimal):
+        return f"{value:f}".encode()
+    if isinstance(value, dt.date | dt.timedelta):
+        return key_text({"": value})[5:-2].encode()
+    return str(value).encode()
+
+
+def _digest(mask: Mask) -> Callable[[bytes], str]:
+    salt = mask.salt.encode()
+    if mask.kind == "hmac":
+        return lambda value: hmac.digest(salt, value, "sha256").hex()
+    return lambda value: hashlib.sha256(salt + value).hexdigest()
+
+
+def _filled(values: pa.Array, value: object) -> pa.Array:
+    """Return one value where there is any."""
+    return pc.if_else(
+        values.is_valid(), pa.scalar(value, values.type), pa.scalar(None, values.type)
+    )
+
+
+def _partial(values: pa.Array, mask: Mask) -> pa.Array:
+    """Hide the middle; of values too short to have one, everything."""
+    binary = is_bytes(values.type)
+    size = pc.binary_length(values) if binary else pc.utf8_length(values)
+    cut = pc.binary_slice if binary else pc.utf8_slice_codeunits
+    sign = pa.scalar(mask.character.encode() if binary else mask.character, values.type)
+    keep = mask.keep_first + mask.keep_last
+    hidden = pc.binary_repeat(
+        sign, pc.max_element_wise(pc.subtract(size, keep), 0, skip_nulls=False)
+    )
+    first = cut(values, 0, mask.keep_first)
+    last = (
+        cut(values, -mask.keep_last) if mask.keep_last else pa.scalar(sign.as_py()[:0], values.type)
+    )
+    empty = pa.scalar(sign.as_py()[:0], values.type)
+    shown = pc.binary_join_element_wise(first, hidden, last, empty)
+    return pc.if_else(pc.greater(size, keep), shown, pc.binary_repeat(sign, size))
+
+
+def _truncate(values: pa.Array, mask: Mask) -> pa.Array:
+    cut = pc.binary_slice if is_bytes(values.type) else pc.utf8_slice_codeunits
+    return cut(values, 0, mask.length)
+
+
+def _redact(values: pa.Array, _: Mask) -> pa.Array:
+    if is_text(values.type):
+        return _filled(values, REDACTED)
+    if is_bytes(values.type):
+        return _filled(values, b"")
+    return pa.nulls(len(values), values.type)
+
+
+def _fixed(values: pa.Array, mask: Mask) -> pa.Array:
+    return _filled(values, mask.value.encode() if is_bytes(values.type) else mask.value)
+
+
+def _email(values: pa.Array, _: Mask) -> pa.Array:
+    hidden = pc.replace_substring_regex(values, r"(?s)^.*@", f"{REDACTED}@")
+    return pc.if_else(pc.match_substring(values, "@"), hidden, _filled(values, REDACTED))
+
+
+def _phone(values: pa.Array, mask: Mask) -> pa.Array:
+    """Hide all digits but the last; of values that have no more digits than those, all.
+
+    What has no digits at all is no number, and is hidden as a whole.
+    """
+    sign = mask.character.replace("\\", r"\\")
+    digits = pc.match_substring_regex(values, _DIGIT)
+    hidden = pc.replace_substring_regex(values, _DIGIT, sign)
+    hidden = pc.if_else(digits, hidden, _filled(values, REDACTED))
+    if not mask.keep_last:
+        return hidden
+    tail = rf"(?P<tail>(?:{_DIGIT}{_OTHER}*){{{mask.keep_last}}})"
+    parts = pc.extract_regex(values, rf"(?s)^(?P<head>.*{_DIGIT}{_OTHER}*){tail}$")
+    head = pc.replace_substring_regex(pc.struct_field(parts, "head"), _DIGIT, sign)
+    tails = pc.struct_field(parts, "tail")
+    shown = pc.binary_join_element_wise(head, tails, pa.scalar("", values.type))
+    return pc.if_else(parts.is_valid(), shown, hidden)
+
+
+VALUES: Mapping[str, Callable[[pa.Array, Mask], pa.Array]] = MappingProxyType(
+    {
+        "partial": _partial,
+        "truncate": _truncate,
+        "redact": _redact,
+        "fixed": _fixed,
+        "email": _email,
+        "phone": _phone,
+    }
+)
+"""Masks that are no digests, by kind."""

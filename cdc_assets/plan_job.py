@@ -1,0 +1,61 @@
+"""The plan job: what the pipeline file as it is now would do, before it does anything.
+
+In: settings. Out: a job that says it in its log and on its run's page.
+"""
+
+# No `from __future__ import annotations`: Dagster reads the annotation of `context`.
+
+import dagster as dg
+
+from cdc_assets import naming
+from cdc_assets.failures import failures
+from cdc_assets.inventory import build_selector
+from cdc_assets.settings import PipelineSettings
+from cdc_assets.specs import PIPELINE_TAG
+
+
+def build_plan_job(settings: PipelineSettings) -> dg.JobDefinition:
+    """Return `<pipeline>_plan`."""
+
+    @dg.op(name=naming.op_name(settings.name, "plan"), out=dg.Out(dg.Nothing))
+    def plan(context: dg.OpExecutionContext) -> None:
+        from cdc_assets.held import held_readers, held_report
+        from cdc_assets.open import opened
+        from cdc_assets.planning import plan_file
+        from cdc_assets.planning_facts import gather_facts
+        from cdc_assets.planning_words import plan_words
+        from cdc_assets.targets import find_targets
+
+        with (
+            failures(context.retry_number),
+            opened(settings, context.run_id, context.log.info) as pipeline,
+        ):
+            found = plan_file(gather_facts(pipeline, build_selector(settings)))
+            held = pipeline.changes.held()
+            targets = find_targets(pipeline.options.router, pipeline.tables.all()).feeds
+            readers = held_readers(context, settings.name, targets)
+            text = plan_words(settings.name, found)
+            decisions = held_report(settings.name, held, readers)
+        context.log.info(f"{text}\n\n{decisions}")
+        context.add_output_metadata(
+            {
+                "plan": dg.MetadataValue.md(text),
+                "held changes": dg.MetadataValue.md(decisions),
+                "new": len(found.new),
+                "edited": len(found.edited),
+                "no longer selected": len(found.left),
+            }
+        )
+
+    @dg.job(
+        name=naming.job_name(settings.name, "plan"),
+        description="Say what the pipeline file as it is now would do: tables that are new or no "
+        "longer selected, targets that are read again or folded again, changes that are held. "
+        "Changes nothing.",
+        executor_def=dg.in_process_executor,
+        tags={PIPELINE_TAG: settings.name},
+    )
+    def job() -> None:
+        plan()
+
+    return job

@@ -1,0 +1,109 @@
+"""CREATE TABLE in the PostgreSQL family: what its servers differ in.
+
+In: a target and the PostgreSQL types of its columns. Out: statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from resources.errors import ConfigError
+from resources.sinks.contract import TargetTable
+from resources.sinks.postgres_names import literal, quote, quote_all
+
+Family = Literal["postgres", "greenplum"]
+C_COLLATION = ' COLLATE "C"'
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A column a target shall have.
+
+    Args:
+        name: Its name.
+        type: Its type in the words of PostgreSQL's catalog.
+        key: Whether it is part of the key of a `merge` target.
+    """
+
+    name: str
+    type: str
+    key: bool = False
+
+    def declaration(self) -> str:
+        """Return it as CREATE TABLE has it; text keys compare by bytes."""
+        collation = C_COLLATION if self.key and self.type == "text" else ""
+        return f"{quote(self.name)} {self.type}{collation}{' NOT NULL' if self.key else ''}"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What one server of the family needs.
+
+    Args:
+        family: `postgres`; or `greenplum` for Greenplum, PieCloudDB and their like, which lay a
+            table's rows out by a distribution key and enforce keys only along it.
+    """
+
+    family: Family = "postgres"
+
+    def __post_init__(self) -> None:
+        """Refuse a family there is not.
+
+        Raises:
+            ConfigError: It is unknown.
+        """
+        if self.family not in ("postgres", "greenplum"):
+            raise ConfigError(
+                f"the PostgreSQL sink knows no family {self.family!r}",
+                remedy="family: postgres or greenplum",
+            )
+
+    def create_table(self, name: str, columns: Sequence[Wanted], keys: Sequence[str]) -> str:
+        """Return the statement that creates a table.
+
+        Args:
+            name: Its quoted name.
+            columns: Its columns.
+            keys: Key columns in order, none for an `append` target.
+        """
+        parts = [c.declaration() for c in columns]
+        if keys:
+            parts.append(f"PRIMARY KEY ({quote_all(keys)})")
+        return f"CREATE TABLE {name} ({', '.join(parts)}){self.layout(keys)}"
+
+    def layout(self, keys: Sequence[str]) -> str:
+        """Return what says where a table's rows lie: by their key, so that it can be enforced."""
+        if self.family == "postgres":
+            return ""
+        return f" DISTRIBUTED BY ({quote_all(keys)})" if keys else " DISTRIBUTED RANDOMLY"
+
+    def create_keys(self, table: str, live: str, columns: Sequence[str], more: str = "") -> str:
+        """Return the statement of a temporary table with some of a table's columns.
+
+        Args:
+            table: Its quoted name.
+            live: The quoted name of the table whose types and collations it takes.
+            columns: The columns it takes.
+            more: A further column, as an expression with its name.
+        """
+        chosen = quote_all(columns) + (f", {more}" if more else "")
+        layout = self.layout(columns)
+        return (
+            f"CREATE TEMPORARY TABLE {table} ON COMMIT DROP AS "  # noqa: S608 - quoted names
+            f"SELECT {chosen} FROM {live} WITH NO DATA{layout}"
+        )
+
+
+def comments(name: str, target: TargetTable) -> list[str]:
+    """Return the statements that carry the source's comments over."""
+    statements = []
+    if target.schema.comment:
+        statements.append(f"COMMENT ON TABLE {name} IS {literal(target.schema.comment)}")
+    statements += [
+        f"COMMENT ON COLUMN {name}.{quote(c.name)} IS {literal(c.comment)}"
+        for c in target.schema.columns
+        if c.comment
+    ]
+    return statements
