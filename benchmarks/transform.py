@@ -60,7 +60,7 @@ RULES = {
             "UPPER(SUBSTRING(note, 1, 8)) AS head",
             "DATE_FORMAT(created, '%Y-%m') AS month",
             "TIMESTAMPDIFF(DAY, created, '2026-01-01') AS age",
-            "CASE WHEN quantity > 5 THEN 'bulk' WHEN quantity > 1 THEN 'some' ELSE 'one' END AS size",
+            "CASE WHEN quantity > 5 THEN 'bulk' ELSE 'one' END AS size",
             "COALESCE(note, status, '') AS remark",
             "__op__ = '-D' OR status = 'void' AS dead",
         ),

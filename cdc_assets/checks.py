@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from cdc_assets import naming
-from cdc_assets.failures import failures
+from cdc_assets.failures import failures, named
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.targets import Targets, find_targets
 from resources.model.table_id import TableId
@@ -160,7 +160,7 @@ def resting_shown(
     found: dict[str, Any] = {
         "outcome": worst.status,
         "reason": cut(
-            f"{worst.table}: {worst.reason}" if shared else worst.reason, REASON_CHARACTERS
+            named(worst.table, worst.reason) if shared else worst.reason, REASON_CHARACTERS
         ),
         SINCE: dg.MetadataValue.timestamp(last_rest(states)),
     }

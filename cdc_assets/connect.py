@@ -6,7 +6,8 @@ that loading a code location needs none of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import EngineOptions
     from resources.model.place import Start
     from resources.model.source import Source
+    from resources.model.table import TableSchema
     from resources.model.table_id import TableId
     from resources.mysql.connection import MySQLSettings
     from resources.sinks.contract import Sink
@@ -76,6 +78,7 @@ def open_source(
             poll_interval=source.poll_interval,
             transaction_bytes=settings.pipeline.memory // 4,
             known_tables=known_tables,
+            watched=_watched(settings),
         )
     from resources.mysql.source import MySQLSource
 
@@ -92,7 +95,14 @@ def open_source(
         # What is decoded of a transaction takes several times its bytes in the log.
         transaction_bytes=settings.pipeline.memory // 4,
         known_tables=known_tables,
+        watched=_watched(settings),
     )
+
+
+def _watched(settings: PipelineSettings) -> Callable[[TableSchema], Collection[str]]:
+    """Return what says whose change makes an update carry its before-image; asked by streams."""
+    options = functools.cache(lambda: engine_options(settings))
+    return lambda schema: options().watched(schema)
 
 
 def _start(startup: str | LogPlace) -> Start:
@@ -238,6 +248,7 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
         transforms=Transforms(transform_rules(settings)),
         policy=pipeline.schema_changes.policy(),
         reread=pipeline.reread,
+        type_mapping=pipeline.type_mapping,
         max_dirty=dirty.max_rows,
         max_dirty_ratio=dirty.max_ratio,
         min_dirty_rows=dirty.min_rows,

@@ -17,6 +17,7 @@ import dagster as dg
 
 from cdc_assets import checks, naming, verdicts
 from cdc_assets.engine.route import target_name
+from cdc_assets.failures import named
 from cdc_assets.held import held_of, held_readers, held_report
 from cdc_assets.lineage import lineage_metadata
 from cdc_assets.metadata import state_metadata, target_metadata, window_metadata
@@ -256,7 +257,8 @@ class RunEvents:
         for target in targets:
             for report in self._feeds[target].values():
                 if report.outcome in _TROUBLE:
-                    self.context.log.warning(f"{told(report)}: {report.outcome}: {report.reason}")
+                    reason = named(report.table, report.reason)
+                    self.context.log.warning(f"{report.outcome}: {reason}")
 
     def _row_counts(self, targets: Iterable[TableId]) -> dict[TableId, int]:
         touched = {

@@ -15,6 +15,7 @@ from resources.errors import CdcError, TransientError
 
 if TYPE_CHECKING:
     from cdc_assets.engine.report import TableReport
+    from resources.model.table_id import TableId
     from resources.stores.table_states import TableState
 
 RETRIES = 2
@@ -61,9 +62,14 @@ def failures(attempt: int | None = None) -> Iterator[None]:
 def stopped_failure(stopped: Iterable[TableReport | TableState]) -> dg.Failure:
     """Return the failure of a run in which tables stopped; everything else of it was done."""
     reports = list(stopped)
-    lines = [f"{report.table}: {report.reason}" for report in reports]
+    lines = [named(report.table, report.reason) for report in reports]
     return dg.Failure(
         description=f"{len(reports)} table(s) stopped, the others went on:\n" + "\n".join(lines),
         metadata={str(r.table): dg.TextMetadataValue(r.reason) for r in reports},
         allow_retries=False,
     )
+
+
+def named(table: TableId, reason: str) -> str:
+    """Return a reason with the name of the source table in front, if it is not there already."""
+    return reason if reason.startswith(f"{table}: ") else f"{table}: {reason}"

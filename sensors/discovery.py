@@ -30,10 +30,13 @@ class Discovered:
     Args:
         tables: The tables the patterns select.
         waiting: Tables of the pipeline that need another snapshot; that is the user's decision.
+            Those that the next sync reads again by itself are not among them.
+        live: Tables that follow the log already: taken from their CREATE on, they need no load.
     """
 
     tables: list[TableId]
     waiting: list[TableId]
+    live: frozenset[TableId] = frozenset()
 
 
 def build_discovery_sensor(settings: PipelineSettings, jobs: Sequence[Job]) -> dg.SensorDefinition:
@@ -51,18 +54,20 @@ def build_discovery_sensor(settings: PipelineSettings, jobs: Sequence[Job]) -> d
         if found.waiting:
             names = ", ".join(map(str, found.waiting[:20]))
             context.log.warning(f"{len(found.waiting)} tables need a snapshot: {names}")
-        keys = [naming.table_partition(t) for t in found.tables] if has_snapshot(settings) else []
+        tables = found.tables if has_snapshot(settings) else []
         name = naming.table_partitions_name(settings.name)
         known = set(context.instance.get_dynamic_partitions(name))
-        new = [key for key in keys if key not in known]
+        new = {k: t for t in tables if (k := naming.table_partition(t)) not in known}
+        loads = [key for key, table in new.items() if table not in found.live]
         job = naming.job_name(settings.name, "snapshot")
         all_tables = last_run(context.instance, job, partitioned=False)
-        plan = plan_snapshots(settings.name, new, all_tables.state, cursor)
+        plan = plan_snapshots(settings.name, loads, all_tables.state, cursor)
+        added = [key for key in new if plan.asks or key not in loads]
+        requests = [table_partitions(settings).build_add_request(added)] if added else []
         if not plan.asks:
             needed = f"; {len(found.waiting)} need a snapshot" if found.waiting else ""
-            return skipped(replace(plan, skip=plan.skip + needed))
-        added = table_partitions(settings).build_add_request(new)
-        return asked(plan, "snapshot", partitions=[added])
+            return skipped(replace(plan, skip=plan.skip + needed), requests)
+        return asked(plan, "snapshot", partitions=requests)
 
     return build_sensor(
         naming.sensor_name(f"{settings.source.server}/{settings.name}", "discovery"),
@@ -81,6 +86,7 @@ def look(settings: PipelineSettings) -> Discovered:
         TransientError: The source or the state store cannot be reached.
     """
     from cdc_assets.connect import open_source
+    from cdc_assets.engine.records import READ_AGAIN
     from cdc_assets.settings import state_url
     from resources.stores.database import StateDatabase
     from resources.stores.table_states import TableStateStore
@@ -89,4 +95,11 @@ def look(settings: PipelineSettings) -> Discovered:
         tables = source.list_tables()
     with closing(StateDatabase(state_url())) as db:
         states = TableStateStore(db, settings.name).all()
-    return Discovered(tables, [t for t, s in states.items() if s.status == "needs_snapshot"])
+    waiting = [
+        table
+        for table, state in states.items()
+        if state.status == "needs_snapshot" and not state.reason.startswith(READ_AGAIN)
+    ]
+    follows = ("live", "behind", "held", "stopped")
+    live = frozenset(table for table, state in states.items() if state.status in follows)
+    return Discovered(tables, waiting, live)

@@ -57,9 +57,20 @@ def build_sensor(
     )
 
 
-def skipped(plan: Plan) -> dg.SensorResult:
-    """Return the result of a tick that asks for nothing."""
-    return dg.SensorResult(skip_reason=plan.skip, cursor=plan.cursor.to_text())
+def skipped(
+    plan: Plan, partitions: Sequence[dg.AddDynamicPartitionsRequest] = ()
+) -> dg.SensorResult:
+    """Return the result of a tick that asks for no run.
+
+    Args:
+        plan: What was decided.
+        partitions: Added all the same.
+    """
+    return dg.SensorResult(
+        skip_reason=plan.skip,
+        cursor=plan.cursor.to_text(),
+        dynamic_partitions_requests=list(partitions),
+    )
 
 
 def asked(

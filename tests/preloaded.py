@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import importlib
 
+import pyarrow as pa
+
+from resources.sinks.postgres_copy import encode
 from tests.fuzz import target_log, target_rows
 from tests.fuzz.corpus import logs, result_sets
 
@@ -19,6 +22,7 @@ for module in (
     "resources.stores.change_log",
 ):
     importlib.import_module(module)
+list(encode(pa.table({"id": [1], "n": pa.array([1], pa.uint64())}), "nowhere"))
 for log in logs():
     if "types" in log.name:
         case = target_log.LogCase(log.flavor, log.events, packets=True, named=True, seed=1)

@@ -13,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("sensors", "cdc_assets", "resources")
-HEAVY = {"duckdb", "matplotlib", "numba", "numpy", "pandas", "pyarrow", "pymysql", "sqlalchemy"}
+HEAVY = {
+    *("duckdb", "matplotlib", "numba", "numpy", "pandas", "pyarrow", "pymysql", "sqlalchemy"),
+    "sqlglot",
+}
 KNOWS_DAGSTER = {Path("resources/configurable.py")}
 LOCATION = Path("cdc_assets/definitions.py")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 from cdc_assets.engine.aside import check_limit
+from cdc_assets.engine.configs import why_edited
 from cdc_assets.engine.following import Following
 from cdc_assets.engine.left_out import LEFT_OUT, was_left_out
 from cdc_assets.engine.parts import Group, pending_parts
@@ -33,11 +34,13 @@ def apply_pending(pipeline: Pipeline, route: Route, token: int, upto: int) -> Ta
 
     Returns:
         What was done. `waiting` if the table has not been loaded, `needs_snapshot` if the log
-        says that rows changed without row events, `held` if a schema change waits for a decision.
+        says that rows changed without row events, or the target was filled by other rules than
+        the file's, `held` if a schema change waits for a decision.
 
     Raises:
         FencedOut: Another run moved the watermark; this one wrote nothing.
         SchemaMismatch: The changes do not fit the target.
+        ConfigError: Another table has the target, or a transform does not fit the table.
         DirtyLimitExceeded: Too many rows had to be set aside.
         SinkUnavailable: The sink cannot be reached.
     """
@@ -45,6 +48,8 @@ def apply_pending(pipeline: Pipeline, route: Route, token: int, upto: int) -> Ta
     report = TableReport(route.table, target_id(route))
     with pipeline.sink() as sink:
         mark = sink.read_watermark(report.target, pipeline.feed(route.table))
+    if mark is None:
+        pipeline.require_alone(route)
     after = mark.seq if mark else _born(pipeline, route.table, upto)
     if after is None:
         report.outcome = "waiting"
@@ -56,6 +61,10 @@ def apply_pending(pipeline: Pipeline, route: Route, token: int, upto: int) -> Ta
         return report
     report.seq = after
     following = Following(pipeline, route, report, mark.seq if mark else None, token)
+    if following.columns.edited:
+        report.outcome = "needs_snapshot"
+        report.reason = why_edited(pipeline, route, following.columns.config)
+        return report
     for part in pending_parts(pipeline, route.table, after, upto):
         if isinstance(part, Group):
             if not following.write(part):

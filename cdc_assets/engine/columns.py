@@ -14,6 +14,7 @@ from typing import Literal, cast
 import pyarrow as pa
 
 from cdc_assets.engine import records
+from cdc_assets.engine.configs import config_text, why_edited
 from cdc_assets.engine.conform import Conformed, Rows, conform
 from cdc_assets.engine.evolution import Decided, EvolutionPlan, Situation
 from cdc_assets.engine.evolve import plan_evolution
@@ -27,7 +28,7 @@ from cdc_assets.engine.schema_policy import (
     decide_table_event,
 )
 from cdc_assets.engine.shaping import Shaping
-from resources.errors import SchemaMismatch
+from resources.errors import ConfigError, SchemaMismatch
 from resources.failpoints import failpoint
 from resources.model.change import TableNotice
 from resources.model.table import Column, TableSchema
@@ -58,6 +59,7 @@ class TargetColumns:
         self.kept = shape.kept if shape else frozenset()
         self.ignored = shape.ignored if shape else frozenset()
         self.failed = shape.failed if shape else frozenset()
+        self.config = shape.config if shape else ""
         self._read = False
         self._known: tuple[Column, ...] | None = None
         with pipeline.sink() as sink:
@@ -76,6 +78,11 @@ class TargetColumns:
             self._known = None if schema is None else tuple(_column(f, known) for f in schema)
             self._read = True
         return self._known
+
+    @property
+    def edited(self) -> bool:
+        """Whether the target was filled by other rules than the pipeline file's."""
+        return bool(why_edited(self.pipeline, self.route, self.config))
 
     @property
     def appends(self) -> bool:
@@ -187,17 +194,40 @@ class TargetColumns:
         given = [change.replacement for change in changes if change.state == "replaced"]
         if plan.changes or given:
             failpoint("apply.before_alter")
-            with self.pipeline.sink() as sink:
-                sink.alter_table(self.report.target, plan.changes)
-                if given:
+            failed = self._alter_sink(plan, changes)
+            if given:
+                with self.pipeline.sink() as sink:
                     sink.execute(given)
             failpoint("apply.after_alter")
             self.forget()
+            plan = replace(plan, failed=plan.failed | failed)
         self.kept, self.ignored, self.failed = plan.kept, plan.ignored, plan.failed
         self._save(shaping)
 
+    def _alter_sink(self, plan: EvolutionPlan, changes: Sequence[SchemaChange]) -> frozenset[str]:
+        """Alter the target; returns the columns it refused where the policy passes that over."""
+        tried = [step for step in plan.steps if step.policy == "try_evolve" and step.changes]
+        if not tried:
+            with self.pipeline.sink() as sink:
+                sink.alter_table(self.report.target, plan.changes)
+            return frozenset()
+        failed: set[str] = set()
+        known = {(change.event, change.column): change.id for change in changes}
+        for step in plan.steps:
+            column = step.columns[0] if step.columns else ""
+            try:
+                with self.pipeline.sink() as sink:
+                    sink.alter_table(self.report.target, step.changes)
+            except (ConfigError, SchemaMismatch) as error:
+                if step not in tried:
+                    raise
+                failed.add(column)
+                self.pipeline.changes.fail(known[step.event, column], error.message)
+        return frozenset(failed)
+
     def _save(self, shaping: Shaping) -> None:
         self.before = shaping.wanted
+        self.config = config_text(self.pipeline, self.route)
         self.pipeline.feeds.save(
             FeedShape(
                 self.route.table,
@@ -207,6 +237,7 @@ class TargetColumns:
                 self.kept,
                 self.ignored,
                 self.failed,
+                self.config,
             )
         )
 

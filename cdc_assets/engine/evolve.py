@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from cdc_assets.engine.evolution import (
     ColumnEvent,
+    Decided,
     EvolutionPlan,
     Situation,
     Step,
@@ -141,22 +142,32 @@ class _Planner:
         if set(renamed_key(self._s, before)) == set(after.key):
             return
         event = ColumnEvent("alter_key", "")
-        word, keep = self._word(event), self._keep()
+        decided = self._s.decided.get((event.event, event.name))
         was, now = (", ".join(key) or "none" for key in (before.key, after.key))
         why = f"the key was ({was}), now it is ({now})"
-        problem = ""
-        decided = (event.event, "") in self._s.decided
-        if not after.key:
-            problem = f"{why}: rows cannot be merged without a key"
-        elif self._s.shared and not decided:
-            problem = f"{why}, while other feeds of the target may have another one"
-        elif keep and not decided and not self._s.shared:
-            problem = f"{why}, and reading the table again takes column {', '.join(keep)} away"
-        elif keep and not self._s.shared:  # values are kept by key, and the key is another one
-            left = (c for c in self._columns if c.name not in keep)
-            self._columns = tuple(left)
+        if decided == "replaced" and after.key:
+            self._settle(event, "ignore", Outcome(why=why, passed_over=True))
+            return
+        problem = self._key_problem(why, decided)
+        if not problem and not self._s.shared:
+            # values are kept by key, and the key is another one
+            gone = self._keep()
+            self._columns = tuple(c for c in self._columns if c.name not in gone)
+        word = self._word(event)
         settled: PolicyWord = "evolve" if problem and word == "try_evolve" else word
         self._settle(event, settled, Outcome(reread=(why,), why=why, problem=problem))
+
+    def _key_problem(self, why: str, decided: Decided | None) -> str:
+        keep = ", ".join(self._keep())
+        if not self._s.after.key:
+            return f"{why}: rows cannot be merged without a key"
+        if decided == "skipped":
+            return f"{why}: it cannot be skipped, for rows are merged by it"
+        if self._s.shared and decided is None:
+            return f"{why}, while other feeds of the target may have another one"
+        if keep and decided is None and not self._s.shared:
+            return f"{why}, and reading the table again takes column {keep} away"
+        return ""
 
     def _settle_rewrite(self) -> None:
         if not self._s.rewrites:

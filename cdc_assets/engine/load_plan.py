@@ -52,7 +52,7 @@ def plan_load(columns: TargetColumns, shaping: Shaping) -> LoadPlan:
     )
     names = {columns.fold(c.name) for c in loaded}
     left = [c.name for c in live if columns.fold(c.name) not in names]
-    goes = [name for name in left if _goes(columns, name)]
+    goes = [name for name in left if _goes(columns, name, wanted.schema.key)]
     keep = tuple(name for name in left if name not in goes)
     target = replace(wanted, schema=replace(wanted.schema, columns=loaded, _arrow=[]))
     if not (keep or shared):
@@ -97,9 +97,16 @@ def _load_column(columns: TargetColumns, column: Column, here: Column | None) ->
     return replace(column, name=here.name)
 
 
-def _goes(columns: TargetColumns, name: str) -> bool:
-    """Return whether a column the source no longer has goes with it, as the policy says."""
+def _goes(columns: TargetColumns, name: str, key: tuple[str, ...]) -> bool:
+    """Return whether a column goes that the copy does not have.
+
+    One the source no longer has goes as the policy says. One the pipeline file no longer asks
+    for, or no longer lets through, always does; values kept by another key than the copy's too.
+    """
     table, before = columns.route.table, columns.before
+    own = before is not None and name in before.names and name not in columns.kept
+    if columns.edited and not columns.route.shared:
+        return own or (before is not None and before.key != key)
     word = columns.pipeline.options.policy.word(table, "drop_column")
-    mine = name in columns.kept or (before is not None and name in before.names)
+    mine = name in columns.kept or own
     return word in ("evolve", "try_evolve") and not columns.route.shared and mine

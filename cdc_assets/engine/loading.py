@@ -70,6 +70,10 @@ class Loading:
             ConfigError: It is a log of changes, or the sink cannot hold it.
         """
         table = self.route.table
+        with self.pipeline.sink() as sink:
+            known = sink.read_watermark(self.target.id, self.pipeline.feed(table))
+        if known is None:
+            self.pipeline.require_alone(self.route)
         if self.target.mode == "append":
             raise ConfigError(
                 f"table {table} is kept as an append-only change log and has no snapshot",

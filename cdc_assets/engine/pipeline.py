@@ -6,7 +6,7 @@ In: objects built from a pipeline file. Out: what every stage is handed first.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +15,9 @@ from cdc_assets.engine.routing import Route, Router
 from cdc_assets.engine.rules import Transforms
 from cdc_assets.engine.schema_policy import SchemaPolicy
 from cdc_assets.engine.shaping import Shaping, shape_route
+from cdc_assets.engine.type_mapping import TypeMapping, mapped_schema
 from cdc_assets.engine.writers import Writers
+from resources.errors import ConfigError
 from resources.model.patterns import matches
 from resources.model.source import Source
 from resources.model.table import TableId, TableSchema
@@ -54,6 +56,7 @@ class EngineOptions:
         append: Patterns of tables kept as append-only change logs in the sink.
         router: Which targets a source table's rows go to.
         transforms: What becomes of rows on the way there, by source table.
+        type_mapping: Other types than the source's own.
         policy: What becomes of a schema change, by table and event.
         reread: Whether a table whose rows changed without row events is read again by the run that
             finds it; else it waits for its snapshot.
@@ -87,6 +90,7 @@ class EngineOptions:
     append: tuple[str, ...] = ()
     router: Router = field(default_factory=Router)
     transforms: Transforms = field(default_factory=Transforms)
+    type_mapping: tuple[TypeMapping, ...] = ()
     policy: SchemaPolicy = field(default_factory=SchemaPolicy)
     reread: bool = True
     max_dirty: int = 1000
@@ -100,6 +104,21 @@ class EngineOptions:
     sink_hold: float = 3.0
     lease_seconds: float = 60.0
     wait_for_capture: float = 600.0
+
+    def watched(self, schema: TableSchema) -> Collection[str]:
+        """Return columns of a source table whose change makes an update carry its before-image.
+
+        A target's key may depend on them; a log of changes judges both images by its filter.
+        """
+        append = self.appends(schema.table)
+        rule = self.transforms.rule(schema.table)
+        if rule is None:
+            return ()
+        if append and rule.filter:
+            return schema.names
+        stored = mapped_schema(self.transforms.stored(schema), self.type_mapping)
+        transform = self.transforms.transform(stored, append)
+        return transform.watched if transform is not None else ()
 
     def appends(self, table: TableId) -> bool:
         """Return whether the table is kept as an append-only change log."""
@@ -137,6 +156,7 @@ class Pipeline:
     feeds: FeedStore = field(init=False)
     began_us: int = field(init=False, default_factory=lambda: time.time_ns() // 1000)
     _shapings: dict[tuple[Route, str], Shaping] = field(init=False, default_factory=dict)
+    _clashes: dict[TableId, list[TableId]] | None = field(init=False, default=None)
     _writers: Writers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -166,6 +186,23 @@ class Pipeline:
         """Return the routes of a source table."""
         return self.options.router.routes(table)
 
+    def require_alone(self, route: Route) -> None:
+        """Refuse a table that would meet another one in a target that is not shared.
+
+        Raises:
+            ConfigError: Names both.
+        """
+        if self._clashes is None:
+            self._clashes = self.options.router.clashes(list(self.tables.all()))
+        others = [t for t in self._clashes.get(route.target, ()) if t != route.table]
+        if others and not route.shared:
+            raise ConfigError(
+                f"{route.table} and {others[0]} would both be {route.target}",
+                where=str(route.target),
+                remedy="say `merge: true` on the route that shall merge them, or give each a "
+                "target of its own",
+            )
+
     def shaping(self, route: Route, schema: TableSchema) -> Shaping:
         """Return what a route makes of a schema version as the change log has it.
 
@@ -175,8 +212,10 @@ class Pipeline:
         key = (route, schema.fingerprint())
         if key not in self._shapings:
             append = self.options.appends(schema.table)
-            transform = self.options.transforms.transform(schema, append)
-            self._shapings[key] = shape_route(route, schema, transform, self.feed(schema.table))
+            mapped = mapped_schema(schema, self.options.type_mapping)
+            transform = self.options.transforms.transform(mapped, append)
+            feed = self.feed(schema.table)
+            self._shapings[key] = shape_route(route, schema, mapped, transform, feed)
         return self._shapings[key]
 
     def context(self, table: TableId, segment: int) -> BatchContext:

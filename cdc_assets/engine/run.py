@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cdc_assets.engine.capture import PURGED, capture_by_policy, ensure_origin
+from cdc_assets.engine.configs import mark_edited
 from cdc_assets.engine.copy import altered_meanwhile, copy_table, finish_copy
 from cdc_assets.engine.left_out import mark_ahead
 from cdc_assets.engine.overlap import capturing
@@ -66,6 +67,7 @@ def run_sync(pipeline: Pipeline, options: SyncOptions | None = None) -> SyncRepo
         report = SyncReport(_nothing_captured(pipeline))
         report.new_tables = pipeline.tables.register(pipeline.source.list_tables())
         mark_ahead(pipeline)
+        mark_edited(pipeline)
         merging = Merging(pipeline, lease.token, report, options.on_table)
         merging.backlog()
         with capturing(

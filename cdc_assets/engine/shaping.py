@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import OWNER, Route
+from cdc_assets.engine.type_mapping import map_rows
 from resources.model.change import CHANGE_FIELDS
 from resources.model.table import Column, TableSchema
 from resources.sinks.contract import Feed, Mode, TargetTable
@@ -59,6 +61,7 @@ class Shaping:
 
     Args:
         source: The schema of the rows handed in.
+        mapped: The same in the types the pipeline asks for (`type_mapping`).
         wanted: Columns and key that come out.
         route: The route.
         transform: What comes before the route's own columns, None for nothing.
@@ -66,6 +69,7 @@ class Shaping:
     """
 
     source: TableSchema
+    mapped: TableSchema
     wanted: TableSchema
     route: Route
     transform: Transform | None
@@ -96,15 +100,11 @@ class Shaping:
             rows: They, in log order.
             context: Gives what expressions may ask beside the columns; called if one may.
         """
-        if self.transform is None:
-            return Shaped(self._with_constants(rows))
-        return self._shaped(self.transform.apply(rows, context()))
+        return self._shape(rows, lambda t, r: t.apply(r, context()))
 
     def rows(self, rows: pa.RecordBatch, context: Callable[[], BatchContext]) -> Shaped:
         """Shape rows of a snapshot's chunk: rows of the source's own columns; as `changes`."""
-        if self.transform is None:
-            return Shaped(self._with_constants(rows))
-        return self._shaped(self.transform.apply_rows(rows, context()))
+        return self._shape(rows, lambda t, r: t.apply_rows(r, context()))
 
     def origins(self, origins: Sequence[str], after: TableSchema) -> Mapping[str, str]:
         """Return what the wanted columns were called before a statement.
@@ -125,9 +125,28 @@ class Shaping:
             }
         return {name: plain.get(name, name) for name in self.wanted.names}
 
-    def _shaped(self, done: Transformed) -> Shaped:
-        failed = tuple(FailedRow(f.index, f.column, f.message) for f in done.failed)
-        return Shaped(self._with_constants(done.rows), failed)
+    def _shape(
+        self,
+        rows: pa.RecordBatch,
+        apply: Callable[[Transform, pa.RecordBatch], Transformed],
+    ) -> Shaped:
+        failed: list[FailedRow] = []
+        numbers = None
+        if self.mapped is not self.source:
+            found = map_rows(rows, self.source, self.mapped)
+            failed = [FailedRow(*bad) for bad in found.bad]
+            rows = found.rows
+            numbers = None if found.keep is None else np.flatnonzero(found.keep)
+        if self.transform is not None:
+            done = apply(self.transform, rows)
+            rows = done.rows
+            failed += [
+                FailedRow(
+                    f.index if numbers is None else int(numbers[f.index]), f.column, f.message
+                )
+                for f in done.failed
+            ]
+        return Shaped(self._with_constants(rows), tuple(sorted(failed, key=lambda f: f.index)))
 
     def _with_constants(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         if not self.constants:
@@ -143,17 +162,22 @@ class Shaping:
 
 
 def shape_route(
-    route: Route, schema: TableSchema, transform: Transform | None, feed: Feed
+    route: Route,
+    schema: TableSchema,
+    mapped: TableSchema,
+    transform: Transform | None,
+    feed: Feed,
 ) -> Shaping:
     """Return what a route makes of one schema version of its table.
 
     Args:
         route: The route.
         schema: The version.
-        transform: The transform compiled for it, None if there is none.
+        mapped: It in the types the pipeline asks for; the same value if it asks for none.
+        transform: The transform compiled for that, None if there is none.
         feed: Whose rows they are, for a shared target.
     """
-    made = transform.schema if transform is not None else schema
+    made = transform.schema if transform is not None else mapped
     constants = list(route.shard)
     if route.shared:
         constants.append((OWNER, str(feed)))
@@ -165,4 +189,4 @@ def shape_route(
     if route.shard_in_key and key:
         key = (*key, *(name for name, _ in route.shard))
     wanted = replace(made, columns=(*made.columns, *added), key=key, _arrow=[])
-    return Shaping(schema, wanted, route, transform, tuple(constants))
+    return Shaping(schema, mapped, wanted, route, transform, tuple(constants))

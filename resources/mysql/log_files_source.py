@@ -7,7 +7,7 @@ that a server with the same transactions goes on from.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from resources.errors import CdcError, ConfigError, UnsupportedEvent
 from resources.model.change import NO_SHAPES, LogSlice
@@ -42,6 +42,7 @@ class BinlogFilesSource:
         poll_interval: Seconds between looks for new files while a run follows.
         transaction_bytes: Log bytes after which a transaction is handed on in parts.
         known_tables: Tables the pipeline has seen.
+        watched: Columns of a table whose change makes an update carry its before-image.
 
     Raises:
         ConfigError: The location or a pattern cannot be used.
@@ -59,6 +60,7 @@ class BinlogFilesSource:
         poll_interval: float = 5.0,
         transaction_bytes: int = StreamOptions.transaction_bytes,
         known_tables: Callable[[], Iterable[TableId]] = tuple,
+        watched: Callable[[TableSchema], Collection[str]] = lambda _schema: (),
     ) -> None:
         self.pipeline = pipeline
         self._archive = Archive(location)
@@ -68,6 +70,7 @@ class BinlogFilesSource:
         self._poll_interval = poll_interval
         self._transaction_bytes = transaction_bytes
         self._known_tables = known_tables
+        self._watched = watched
         self._seen: set[TableId] = set()
         self._lock = threading.Lock()
         self._ends: FileEnds | None = None
@@ -205,6 +208,7 @@ class BinlogFilesSource:
             tables=lambda: {*self.list_tables(), *self._known_tables()},
             transaction_bytes=self._transaction_bytes,
             history=history,
+            watched=self._watched,
         )
         stream = ArchiveStream(
             self._archive,

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pymysql.connections import Connection
@@ -62,6 +62,7 @@ class MySQLSource:
         heartbeat_seconds: How often an idle server says that it is there.
         transaction_bytes: Log bytes after which a transaction is handed on in parts.
         known_tables: Tables the pipeline has seen, for statements about tables that are gone.
+        watched: Columns of a table whose change makes an update carry its before-image.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class MySQLSource:
         heartbeat_seconds: float = StreamOptions.heartbeat_seconds,
         transaction_bytes: int = StreamOptions.transaction_bytes,
         known_tables: Callable[[], Iterable[TableId]] = tuple,
+        watched: Callable[[TableSchema], Collection[str]] = lambda _schema: (),
     ) -> None:
         self.settings = settings
         self.pipeline = pipeline
@@ -86,6 +88,7 @@ class MySQLSource:
         self._zero_dates: ZeroDates = zero_dates
         self._batch_rows = chunk_batch_rows
         self._known_tables = known_tables
+        self._watched = watched
         self._heartbeat, self._transaction_bytes = heartbeat_seconds, transaction_bytes
         self._readers = ConnectionPool(functools.partial(connect, settings), parallel)
         self._control = ConnectionPool(functools.partial(connect, settings), 1)
@@ -287,6 +290,7 @@ class MySQLSource:
                 heartbeat_seconds=self._heartbeat,
                 transaction_bytes=self._transaction_bytes,
                 history=history,
+                watched=self._watched,
             ),
         )
 

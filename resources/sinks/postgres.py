@@ -219,7 +219,8 @@ class PostgresSink:
     def find_rejected(self, target: TargetTable, rows: pa.Table) -> list[RejectedWrite]:
         """Try the rows in transactions that are rolled back and name those refused.
 
-        Where the table does not exist yet (a first load), one of the target's shape stands in.
+        Where the table does not exist yet or has other columns (a load will replace it), one of
+        the target's shape stands in.
         """
         shape.check_rows(target, rows, shape.target_schema(target))
         return self._rows.find_rejected(self._database, target, rows)

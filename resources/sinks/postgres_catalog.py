@@ -171,6 +171,11 @@ class PostgresCatalog:
         if not self._fits(target, live):
             raise shape.misfit(target.id, _show(live), _show(self.wanted(target)))
 
+    def fits(self, connection: Connection, target: TargetTable) -> bool:
+        """Return whether the target is there with the columns it shall have."""
+        live = self.columns(connection, target.id)
+        return live is not None and self._fits(target, live)
+
     def lock(
         self, connection: Connection, place: TargetId, mode: str, target: TargetId | None = None
     ) -> Columns:

@@ -102,12 +102,12 @@ class PostgresDatabase:
         """Create the sink's own tables once per process and database, if they are missing."""
         if self._place.where in budget.prepared:
             return
-        names = [f"{quote(RESERVED_NAMESPACE)}.{table}" for table in _TABLES]
-        missing = connection.execute(
-            "SELECT 1 FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NULL",
-            [names],
+        found = connection.execute(
+            "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE n.nspname = %s AND c.relname = ANY (%s)",
+            [RESERVED_NAMESPACE, list(_TABLES)],
         ).fetchall()
-        if missing:
+        if len(found) < len(_TABLES):
             run(connection, f"SELECT pg_advisory_xact_lock({_LEDGER_LOCK})")
             run(connection, f"CREATE SCHEMA IF NOT EXISTS {quote(RESERVED_NAMESPACE)}")
             for statement in _LEDGER:

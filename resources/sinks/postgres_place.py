@@ -128,8 +128,7 @@ class PostgresPlacer:
         if self._catalog.columns(connection, target.id) is None:
             shape.check_keep(target, None, keep)
             self._catalog.create(connection, target, target.id)
-        mode = "ACCESS EXCLUSIVE" if whole else "SHARE ROW EXCLUSIVE"
-        live = self._catalog.lock(connection, target.id, mode)
+        live = self._catalog.lock(connection, target.id, "SHARE ROW EXCLUSIVE")
         if not whole:
             self._require_columns(connection, target, live, keep)
         found = self._count_conflicts(connection, target, load, live)

@@ -22,6 +22,7 @@ from resources.errors import ConfigError, TerminalError
 from resources.sinks.postgres_errors import not_reached
 
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
+Session: TypeAlias = tuple[tuple[tuple[str, str], ...], float]
 
 _DEFAULTS: Mapping[str, object] = MappingProxyType(
     {
@@ -47,13 +48,18 @@ class Address:
         lock_timeout: Seconds a statement waits for a lock.
     """
 
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, str] = field(repr=False)
     lock_timeout: float
 
     @property
     def where(self) -> str:
         """The server and database, without a secret."""
         return f"{self._get('host')}:{self._get('port')}/{self._get('dbname')}"
+
+    @property
+    def session(self) -> Session:
+        """What sessions have in common that can stand for each other."""
+        return tuple(sorted(self.parameters.items())), self.lock_timeout
 
     @property
     def budget(self) -> tuple[str, ...]:
@@ -141,8 +147,26 @@ class Budget:
     prepared: set[str] = field(default_factory=set)
     """Databases whose ledger is there."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
-    _idle: list[tuple[str, Connection]] = field(default_factory=list)
+    _idle: list[tuple[Session, Connection]] = field(default_factory=list)
     _holders: list[int] = field(default_factory=list)
+
+    @property
+    def limit(self) -> int:
+        """The most connections there may be now."""
+        return min(self.limits, default=1)
+
+    def join(self, limit: int) -> None:
+        """Add one who shares the budget, with a limit of his own."""
+        with self._changed:
+            self.limits.append(limit)
+        self._make_room()
+
+    def leave(self, limit: int) -> bool:
+        """Take one of those who share it away; returns whether it was the last one."""
+        with self._changed:
+            self.limits.remove(limit)
+            self._changed.notify_all()  # the limit may be a greater one now
+            return not self.limits
 
     @contextmanager
     def borrowed(self, place: Address) -> Iterator[Connection]:
@@ -170,10 +194,9 @@ class Budget:
                 self._idle.pop()[1].close()
 
     def _take(self, place: Address) -> Connection:
-        name = place.where
         self._reserve()
         try:
-            while (idle := self._pop_idle(name)) is not None:
+            while (idle := self._pop_idle(place.session)) is not None:
                 with suppress(psycopg.OperationalError):  # the server was restarted meanwhile
                     idle.execute("BEGIN")
                     return idle
@@ -188,11 +211,11 @@ class Budget:
         """Wait for a place among the connections in use."""
         me = threading.get_ident()
         with self._changed:
-            while len(self._holders) >= min(self.limits, default=1):
+            while len(self._holders) >= self.limit:
                 if me in self._holders:
                     raise TerminalError(
                         "the sink was called from within a call of its own, and all of its "
-                        f"{min(self.limits, default=1)} connections are in use",
+                        f"{self.limit} connections are in use",
                         remedy="raise `max_connections` of the sink",
                     )
                 self._changed.wait()
@@ -203,17 +226,17 @@ class Budget:
             self._holders.remove(threading.get_ident())
             self._changed.notify()
 
-    def _pop_idle(self, name: str) -> Connection | None:
+    def _pop_idle(self, session: Session) -> Connection | None:
         with self._changed:
             for i in reversed(range(len(self._idle))):
-                if self._idle[i][0] == name:
+                if self._idle[i][0] == session:
                     return self._idle.pop(i)[1]
         return None
 
     def _make_room(self) -> None:
-        """Close an idle connection of another database if one more would be too many."""
+        """Close idle connections for as long as there are too many, with those about to open."""
         with self._changed:
-            while self._idle and len(self._idle) + len(self._holders) > min(self.limits, default=1):
+            while self._idle and len(self._idle) + len(self._holders) > self.limit:
                 self._idle.pop(0)[1].close()
 
     def _give_back(self, place: Address, connection: Connection, kept: bool) -> None:
@@ -223,11 +246,12 @@ class Budget:
                 connection.execute("ROLLBACK")
         usable = kept and connection.info.transaction_status == status.IDLE
         with self._changed:
-            if usable and self.limits:
-                self._idle.append((place.where, connection))
+            self._holders.remove(threading.get_ident())
+            spare = self.limit - len(self._holders) - len(self._idle)
+            if usable and self.limits and spare > 0:
+                self._idle.append((place.session, connection))
             else:
                 connection.close()
-            self._holders.remove(threading.get_ident())
             self._changed.notify()
 
 
@@ -239,15 +263,13 @@ def join_budget(place: Address, limit: int) -> Budget:
     """Return the budget of an address, with one more who shares it."""
     with _LOCK:
         budget = _BUDGETS.setdefault(place.budget, Budget())
-        budget.limits.append(limit)
+        budget.join(limit)
         return budget
 
 
 def leave_budget(place: Address, budget: Budget, limit: int) -> None:
     """Take one of those who share a budget away; the last one closes its connections."""
     with _LOCK:
-        budget.limits.remove(limit)
-        if not budget.limits:
+        if budget.leave(limit):
             budget.close_idle()
-            budget.prepared.clear()
             _BUDGETS.pop(place.budget, None)

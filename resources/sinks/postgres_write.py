@@ -26,6 +26,8 @@ from resources.sinks.postgres_types import read_expression, read_values
 _KEYS = "pg_temp.cdc_keys"
 _TRIED = "pg_temp.cdc_tried"
 _NUMBER = "_cdc_row"
+_STAND_IN = TargetId(shape.RESERVED_NAMESPACE, f"{shape.SHADOW_PREFIX}tried")
+"""Takes the rows of a trial where the target is not there, or not yet of the rows' shape."""
 
 
 class PostgresRows:
@@ -128,10 +130,13 @@ class PostgresRows:
     ) -> Refusal | None:
         try:
             with database.trial(str(target.id)) as connection:
-                self._catalog.create(connection, target, target.id)
-                if target.mode == "merge":
+                place = target.id
+                if not self._catalog.fits(connection, target):
+                    place = _STAND_IN
+                    self._catalog.create(connection, target, place)
+                elif target.mode == "merge":
                     self.replace(connection, target, rows, rows.slice(0, 0))
-                self.insert(connection, target, target.id, rows)
+                self.insert(connection, target, place, rows)
                 run(connection, "SET CONSTRAINTS ALL IMMEDIATE")
         except DirtyRowError as error:
             return Refusal(error.field, error.message)
@@ -141,7 +146,7 @@ class PostgresRows:
         self, connection: Connection, target: TargetTable, rows: pa.Table
     ) -> list[RejectedWrite]:
         """Return the rows whose keys other feeds have."""
-        if self._catalog.columns(connection, target.id) is None:
+        if not self._catalog.fits(connection, target):
             return []
         numbered = rows.select(_key_and_owner(target))
         numbered = numbered.append_column(_NUMBER, pa.array(range(rows.num_rows), pa.int64()))

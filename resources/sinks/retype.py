@@ -12,7 +12,7 @@ import pyarrow.types as t
 from resources.errors import ConfigError, SchemaMismatch
 from resources.sinks.contract import TargetId
 
-_MANTISSA = {32: 24, 64: 53}
+_MANTISSA = {16: 11, 32: 24, 64: 53}
 """Bits of whole numbers that a float of so many bits holds exactly."""
 
 
@@ -20,7 +20,8 @@ def widens(old: pa.DataType, new: pa.DataType) -> bool:
     """Return whether the new type holds every value of the old one exactly.
 
     Whole numbers and decimals by range and scale, whole numbers into floats of enough mantissa
-    and into text, float32 into float64, dates into timestamps, timestamps into finer units.
+    and into text, float32 into float64, dates into timestamps, timestamps into finer units (none
+    into nanoseconds, which reach to the year 2262 only).
     """
     if old == new:
         return True
@@ -35,6 +36,8 @@ def widens(old: pa.DataType, new: pa.DataType) -> bool:
         return bool(old.bit_width < new.bit_width)
     if t.is_timestamp(old):
         return t.is_timestamp(new) and _is_finer(new, old)
+    if t.is_date32(old):
+        return bool(new.unit != "ns")
     return True
 
 
@@ -105,7 +108,6 @@ def _is_plain_time(type_: pa.DataType) -> bool:
 
 
 def _is_finer(new: pa.DataType, old: pa.DataType) -> bool:
-    """Nanoseconds reach to the year 2262 only, so nothing but themselves widens to them."""
     units = ["s", "ms", "us"]
     return old.unit in units and new.unit in units[units.index(old.unit) :]
 

@@ -121,6 +121,25 @@ def test_a_new_table_becomes_a_partition_and_is_loaded(
     assert dg.AssetKey([name, *naming.encode(shop).split("/"), "late"]) in keys
 
 
+def test_a_table_taken_live_from_its_create_becomes_a_partition_without_a_run(
+    room: Room, mysql: FamilyServer, shop: str, name: str
+) -> None:
+    room.write_mysql(mysql, shop, name)
+    assert room.execute(f"{name}_snapshot").success
+    run_sql(
+        mysql,
+        f"CREATE TABLE {shop}.late (id INT PRIMARY KEY, v TEXT)",
+        f"INSERT INTO {shop}.late VALUES (1, 'x')",
+    )
+    assert room.execute(f"{name}_sync").success
+    assert room.target(shop, "late") == rows_of(mysql, f"{shop}.late")
+    result = tick(room, "discovery")
+    assert not result.run_requests
+    added = result.dynamic_partitions_requests[0]
+    assert isinstance(added, dg.AddDynamicPartitionsRequest)
+    assert list(added.partition_keys) == [f"{shop}.late"]
+
+
 def test_many_new_tables_share_one_run(
     room: Room, mysql: FamilyServer, mysql_db: str, name: str
 ) -> None:

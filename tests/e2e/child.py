@@ -17,7 +17,9 @@ from cdc_assets.engine.run import run_snapshot, run_sync
 from resources.model.table import TableId
 from resources.mysql.connection import MySQLSettings
 from resources.mysql.source import MySQLSource
+from resources.sinks.contract import Sink
 from resources.sinks.duckdb import DuckDBSink
+from resources.sinks.postgres import PostgresSink
 from resources.stores.change_log import ChangeLog
 from resources.stores.database import StateDatabase
 from tests.processes import CONTEXT
@@ -36,6 +38,8 @@ class Setup:
         home: Folder for state, change log and the DuckDB file.
         options: Engine options over the test's own defaults.
         tables: Pattern of the tables.
+        postgres: URL of the PostgreSQL database that takes the tables; the DuckDB file if empty.
+        name: The pipeline's name.
     """
 
     settings: MySQLSettings
@@ -43,6 +47,8 @@ class Setup:
     home: Path
     options: dict[str, Any] = field(default_factory=dict)
     tables: str = "*"
+    postgres: str = ""
+    name: str = "p"
 
     @property
     def lake(self) -> Path:
@@ -52,9 +58,11 @@ class Setup:
 def open_pipeline(setup: Setup) -> Pipeline:
     """Open the pipeline as a run would."""
     patterns = [f"{setup.database}.{setup.tables}"]
-    source = MySQLSource(setup.settings, pipeline=setup.database, include=patterns, exclude=[])
+    source = MySQLSource(
+        setup.settings, pipeline=f"{setup.database}_{setup.name}", include=patterns, exclude=[]
+    )
     db = StateDatabase(f"sqlite:///{setup.home}/state.db")
-    log = ChangeLog(db, "p", str(setup.home / "log"))
+    log = ChangeLog(db, setup.name, str(setup.home / f"log-{setup.name}"))
     defaults: dict[str, Any] = {
         "chunk_rows": 40,
         "parallel": 2,
@@ -65,9 +73,13 @@ def open_pipeline(setup: Setup) -> Pipeline:
     }
     selected = json.dumps({"include": patterns, "exclude": []})
     options = EngineOptions(selected, **{**defaults, **setup.options})
-    return Pipeline(
-        "p", options, source, lambda: DuckDBSink(str(setup.lake)), db, log, f"run {os.getpid()}"
-    )
+    run_id = f"run {os.getpid()}"
+    return Pipeline(setup.name, options, source, lambda: open_sink(setup), db, log, run_id)
+
+
+def open_sink(setup: Setup) -> Sink:
+    """Open the sink of a pipeline."""
+    return PostgresSink(setup.postgres) if setup.postgres else DuckDBSink(str(setup.lake))
 
 
 def _main(setup: Setup, job: str, failpoint: str | None) -> None:

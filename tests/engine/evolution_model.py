@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -31,6 +32,7 @@ NAMES = "abcd"
 Row = dict[str, Any]
 
 
+@cache
 def values_of(arrow: pa.DataType) -> st.SearchStrategy[Any]:
     return st.none() | arrow_values(arrow).filter(lambda value: value == value)
 

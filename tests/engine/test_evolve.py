@@ -215,6 +215,47 @@ def test_a_name_used_again_is_read_again() -> None:
     assert (again.changes, again.kept, again.keep) == ((), frozenset(), ())
 
 
+def test_a_rename_onto_the_name_of_a_column_that_was_there_is_read_again() -> None:
+    number = Column("b", pa.int32())
+    told = ("new column b has the values of a",)
+    both = TableSchema(TABLE, (ID, A, number), ("id",))
+    live = (*LIVE[:2], number)
+    at_once = plan(ID, number, origins={"b": "a"}, before=both, live=live)
+    assert (at_once.reread, at_once.changes, at_once.kept) == (told, (), {"a"})
+    later = plan(
+        ID, number, origins={"b": "a"}, live=live, kept=frozenset({"b"}),
+        before=TableSchema(TABLE, (ID, A), ("id",)),
+    )  # fmt: skip
+    assert (later.reread, later.keep) == (told, ("a",))
+
+
+@pytest.mark.parametrize("word", ["lenient", "evolve"])
+def test_a_column_left_out_is_read_when_it_comes_under_another_name(word: PolicyWord) -> None:
+    s = situation(
+        ID, COPY, B, origins={"x": "a"}, live=(LIVE[0], B), ignored=frozenset({"a"}),
+        policy=SchemaPolicy(word),
+    )  # fmt: skip
+    made = plan_evolution(s)
+    assert made.columns[-1] == COPY
+    assert made.reread == ("new column x has the values of a",)
+    again = plan_evolution(replace(s, live=made.columns))
+    assert (again.reread, again.changes, again.ignored) == (made.reread, (), frozenset())
+
+
+def test_a_rename_that_is_ignored_still_leaves_no_wrong_value() -> None:
+    own = Column("x", pa.int32())
+    made = plan(ID, COPY, B, origins={"x": "a"}, live=(*LIVE, own), policy=SchemaPolicy("ignore"))
+    assert made.reread == ("column x of the target has the values of another one",)
+
+
+def test_a_table_made_anew_by_a_load_is_not_altered_before() -> None:
+    made = plan(ID, WIDE, B, NEW, origins={"c": ""}, rewrites=True)
+    assert (made.changes, made.keep) == ((), ())
+    assert made.columns == (LIVE[0], WIDE, B, NEW)
+    shared = plan(ID, WIDE, B, NEW, origins={"c": ""}, rewrites=True, shared=True)
+    assert shared.changes == (AddColumn(NEW), RetypeColumn(WIDE))
+
+
 def test_a_copy_of_another_type_is_widened_after_it_is_made() -> None:
     wide = replace(WIDE, name="x")
     made = plan(ID, wide, B, origins={"x": "a"})
@@ -252,6 +293,10 @@ def test_another_key_takes_kept_columns_away_only_when_decided() -> None:
     )
     made = plan_evolution(replace(s, decided={("alter_key", ""): "applied"}))
     assert (made.waits, made.keep, [c.name for c in made.columns]) == (False, (), ["id", "b"])
+    by_hand = plan_evolution(replace(s, decided={("alter_key", ""): "replaced"}))
+    assert (by_hand.waits, by_hand.reread, by_hand.columns) == (False, (), LIVE)
+    skipped = plan_evolution(replace(s, decided={("alter_key", ""): "skipped"}))
+    assert "it cannot be skipped" in skipped.hold[0]
 
 
 def test_a_new_key_column_is_never_left_out() -> None:

@@ -20,10 +20,8 @@ from tests.servers.family import FamilyServer
 from tests.settings.files import MINIMAL, minimal, write
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SECRETS = dict.fromkeys(
-    "SHOP_PASSWORD EVENTS_PASSWORD WIKI_PASSWORD SHARDS_PASSWORD LEDGER_PASSWORD MASK_KEY".split(),
-    "p@ss/wörd",
-)
+VARIABLES = ("SHOP_PASSWORD", "EVENTS_PASSWORD", "WIKI_PASSWORD", "SHARDS_PASSWORD")
+SECRETS = dict.fromkeys((*VARIABLES, "LEDGER_PASSWORD", "MASK_KEY"), "p@ss/wörd")
 
 
 def settings_of(folder: Path, source: dict, sink: dict | None = None) -> PipelineSettings:

@@ -278,6 +278,21 @@ def test_a_load_of_other_columns_leaves_what_hangs_on_the_table(place: Place) ->
     assert len(place.run("SELECT 1 FROM pg_indexes WHERE schemaname = 'shop'")) == 2
 
 
+def test_refused_rows_of_a_load_of_other_columns_are_named(place: Place) -> None:
+    """The live table has a double where the load has whole numbers: eight bytes both."""
+    place.sink.create_table(target_of(Column("id", pa.int64()), Column("v", pa.float64())))
+    target = target_of(Column("id", pa.int64()), Column("v", pa.int64()), Column("s", pa.string()))
+    schema = pa.schema([("id", pa.int64()), ("v", pa.int64()), ("s", pa.string())])
+    rows = pa.table([[1, 2, None], [7, 8, 9], ["a", "b\0", "c"]], schema=schema)
+    rejected = place.sink.find_rejected(target, rows)
+    assert [(r.index, r.field) for r in rejected] == [(1, "s"), (2, "id")]
+    assert place.sink.count_rows(target.id) == 0
+    with pytest.raises(SchemaMismatch):
+        place.sink.merge(target, rows, rows.select(["id"]), fence(None, 1))
+    assert load(place.sink, target, "a", [rows.slice(0, 1)], fence(None, 1)) == 1
+    assert place.run("SELECT 1 FROM pg_tables WHERE tablename LIKE '\\_cdc\\_load%'") == []
+
+
 def test_a_load_takes_the_tables_place_where_nothing_hangs_on_it(place: Place) -> None:
     oid = place.run("SELECT 'shop.orders'::regclass::oid")
     load(place.sink, TARGET, "new", [rows_of({1: "eins"})], fence(10, 20))

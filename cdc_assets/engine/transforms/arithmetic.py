@@ -30,14 +30,13 @@ from cdc_assets.engine.transforms.typed import (
     derive,
     digits_of,
     is_number,
+    literal,
     storage_type,
     words,
 )
 
 DIVISION_DIGITS = 4
 """MySQL's `div_precision_increment`."""
-_HUGE_DIGITS = 37
-"""Digits of a HUGEINT that may also be doubled."""
 
 
 def calculate(sign: str, left: Typed, right: Typed) -> Typed:
@@ -76,7 +75,9 @@ def negate(value: Typed) -> Typed:
     Raises:
         Refused: It is no number.
     """
-    if isinstance(value.constant, int | Decimal | float):
+    if isinstance(value.constant, int | Decimal):
+        return literal(-value.constant)
+    if isinstance(value.constant, float):
         return Typed(f"(-{value.sql})", value.type, False, constant=-value.constant)
     if pa.types.is_decimal(value.type):
         return derive(f"(-{value.sql})", value.type, value)
@@ -131,9 +132,9 @@ def _decimal(sign: str, left: Typed, right: Typed) -> Typed:
     (p1, s1), (p2, s2) = digits_of(a), digits_of(b)
     scale = max(s1, s2)
     if sign == "DIV":
-        if max(p1 - s1, p2 - s2) + scale > _HUGE_DIGITS:
-            raise _too_wide(sign)
-        sql = f"CAST({_units(a, scale, sign)} // {_units(b, scale, sign)} AS BIGINT)"
+        digits = max(p1 - s1, p2 - s2) + scale
+        x, y = _units(a, scale, digits, sign), _units(b, scale, digits, sign)
+        sql = f"CAST({x} // {y} AS BIGINT)"
         return derive(sql, INT64, left, right, nullable=True)
     if sign == "*":
         type_ = decimal_type(p1 + p2, s1 + s2)
@@ -147,31 +148,39 @@ def _quotient(left: Typed, right: Typed) -> Typed:
     a, b = as_decimal(left), as_decimal(right)
     (p1, s1), (p2, s2) = digits_of(a), digits_of(b)
     precision, scale = p1 + s2 + DIVISION_DIGITS, s1 + DIVISION_DIGITS
-    if precision > _HUGE_DIGITS or p2 > _HUGE_DIGITS:
-        raise _too_wide("/")
     # (A / 10**s1) / (B / 10**s2) in units of 10**-scale, where A and B are whole numbers.
-    x, y = _units(a, scale + s2, "/"), _units(b, s2, "/")
-    half = f"(2 * abs({x}) + abs({y})) // (2 * abs({y}))"
-    units = f"CASE WHEN ({x} < 0) <> ({y} < 0) THEN -({half}) ELSE {half} END"
+    digits = max(precision, p2)
+    x, y = _units(a, scale + s2, digits, "/"), _units(b, s2, digits, "/")
+    # `//` cuts towards zero; half of the divisor with the quotient's sign makes it round.
+    units = f"(2 * {x} + {y} * sign({x}) * sign({y})) // (2 * {y})"
     type_ = pa.decimal128(precision, scale)
-    sql = f"CAST(CAST({units} AS DECIMAL(38,0)) * {_unit(scale)} AS {storage_type(type_)})"
+    _, most = _room(digits, "/")
+    unit = f"CAST('{Decimal(1).scaleb(-scale):f}' AS DECIMAL({most},{scale}))"
+    whole_units = f"CAST({units} AS DECIMAL({most},0))"
+    sql = f"CAST({whole_units} * {unit} AS {storage_type(type_)})"
     return derive(sql, type_, left, right, nullable=True)
 
 
-def _units(value: Typed, scale: int, sign: str) -> str:
-    """Return a DECIMAL as a HUGEINT of units of 10**-scale, which is not less than its own."""
+def _room(digits: int, sign: str) -> tuple[str, int]:
+    """Return the integer type in which numbers of so many digits can be doubled, and its digits."""
+    for name, most in (("BIGINT", 18), ("HUGEINT", MAX_DIGITS)):
+        if digits < most:
+            return name, most
+    raise _too_wide(sign)
+
+
+def _units(value: Typed, scale: int, digits: int, sign: str) -> str:
+    """Return a DECIMAL as a whole number of units of 10**-scale, which is not less than its own."""
+    name, most = _room(digits, sign)
     precision, own = digits_of(value)
     if own == 0:
-        units = f"CAST({value.sql} AS HUGEINT)"
-    elif precision + own <= MAX_DIGITS:
-        units = f"CAST(CAST({value.sql} AS DECIMAL(38,{own})) * {10**own} AS HUGEINT)"
+        units = f"CAST({value.sql} AS {name})"
     else:
-        raise _too_wide(sign)
-    return f"({units} * {10 ** (scale - own)}::HUGEINT)"
-
-
-def _unit(scale: int) -> str:
-    return f"CAST('{Decimal(1).scaleb(-scale):f}' AS DECIMAL({MAX_DIGITS},{scale}))"
+        most = most if precision + own <= most else MAX_DIGITS
+        if precision + own > most:
+            raise _too_wide(sign)
+        units = f"CAST(CAST({value.sql} AS DECIMAL({most},{own})) * {10**own} AS {name})"
+    return f"({units} * {10 ** (scale - own)}::{name})"
 
 
 def _too_wide(sign: str) -> Refused:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import duckdb
@@ -19,6 +18,8 @@ import pyarrow.compute as pc
 
 from cdc_assets.engine.transforms.typed import TIME, storage_type
 from resources.errors import TerminalError
+from resources.model.arrays import from_numbers, pack_bits
+from resources.sinks.bisect import Refusal, bisect_rejected
 
 _SAFE: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -27,13 +28,23 @@ _SAFE: dict[str, str | bool | int | float | list[str]] = {
     "allow_community_extensions": "false",
 }
 _SETTINGS = ("SET error_on_division_by_zero = false", "SET TimeZone = 'UTC'")
-_ROW_ERRORS = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
+_ROW_ERRORS = (
+    duckdb.ConversionException,
+    duckdb.InvalidInputException,
+    duckdb.OutOfRangeException,
+    duckdb.SyntaxException,  # a pattern of LIKE that ends in its escape character
+)
 Indices = npt.NDArray[np.int64]
 NONE: Indices = np.empty(0, np.int64)
 
 
+# A subexpression that occurs twice would be computed outside of the TRY that should catch it.
+_CAUTIOUS = (*_SETTINGS, "SET disabled_optimizers = 'common_subexpressions'")
+
+
 class _Local(threading.local):
-    connection: duckdb.DuckDBPyConnection | None = None
+    def __init__(self) -> None:
+        self.connections: dict[tuple[str, ...], duckdb.DuckDBPyConnection] = {}
 
 
 _LOCAL = _Local()
@@ -97,16 +108,11 @@ def check_types(types: Mapping[str, pa.DataType], columns: Sequence[Column]) -> 
         TerminalError: A column would have another type than the compiler said (a defect).
     """
     table = _table({name: pa.nulls(0, type_) for name, type_ in types.items()}, 0)
-    connection = _connection()
-    connection.register("input_rows", table)
     try:
-        relation = connection.sql(_text([c.sql for c in columns]))
+        relation = _connection().from_arrow(table).project(_text([c.sql for c in columns]))
         found = [str(t) for t in relation.types]
-        relation.to_arrow_table()  # constants that fail whatever the row
     except duckdb.Error as error:
         return str(error).splitlines()[0]
-    finally:
-        connection.unregister("input_rows")
     for column, type_ in zip(columns, found, strict=True):
         wanted = storage_type(column.type)
         if type_ != wanted and column.type != pa.null():
@@ -117,22 +123,56 @@ def check_types(types: Mapping[str, pa.DataType], columns: Sequence[Column]) -> 
     return None
 
 
+def bits_of(values: pa.BooleanArray) -> npt.NDArray[np.bool_]:
+    """Return booleans without NULLs as numpy has them."""
+    if not len(values):
+        return np.empty(0, bool)
+    packed = np.frombuffer(values.buffers()[1], np.uint8)
+    bits = np.unpackbits(packed, bitorder="little", count=values.offset + len(values))
+    return bits[values.offset :].view(np.bool_)
+
+
 def _one_by_one(table: pa.Table, columns: Sequence[Column]) -> list[Selected]:
     """Compute with every failure caught: NULL itself is told from failing by a struct around it."""
     try:
-        found = _query(table, [f"TRY({{'v': {c.sql}}})" for c in columns])
-    except _ROW_ERRORS as error:
-        raise _cannot(error) from None
+        found = _query(table, [f"TRY({{'v': {c.sql}}})" for c in columns], _CAUTIOUS)
+    except _ROW_ERRORS:  # some errors pass through TRY
+        if len(columns) > 1:
+            return [one for c in columns for one in _one_by_one(table, [c])]
+        return [_by_halves(table, columns[0])]
     selected = []
     for i, column in enumerate(columns):
-        structs = pa.concat_arrays(found.column(i).chunks) if table.num_rows else None
-        if structs is None:
-            selected.append(Selected(pa.nulls(0, column.type), NONE))
-            continue
-        failed = np.flatnonzero(np.asarray(structs.is_null().to_numpy(zero_copy_only=False)))
+        structs = found.column(i).combine_chunks()
+        failed = np.flatnonzero(bits_of(structs.is_null()))
         values = pc.struct_field(structs, [0])
         selected.append(Selected(_from_storage(pa.chunked_array([values]), column.type), failed))
     return selected
+
+
+def _by_halves(table: pa.Table, column: Column) -> Selected:
+    """Compute a column, and find the rows it fails on by trying parts of the table."""
+
+    def trial(rows: Indices) -> Refusal | None:
+        try:
+            _query(table.take(from_numbers(pa.int64(), rows)), [column.sql])
+        except _ROW_ERRORS as error:
+            return Refusal("", type(error).__name__)
+        return None
+
+    refused = bisect_rejected(table.num_rows, trial)
+    failed = np.array([r.index for r in refused], np.int64)
+    good = np.setdiff1d(np.arange(table.num_rows, dtype=np.int64), failed)
+    found = _query(table.take(from_numbers(pa.int64(), good)), [column.sql])
+    return Selected(spread(_from_storage(found.column(0), column.type), good, len(table)), failed)
+
+
+def spread(values: pa.Array, places: Indices, rows: int) -> pa.Array:
+    """Return an array of so many rows with the values at their places and NULL elsewhere."""
+    sources = np.full(rows, -1, np.int64)
+    sources[places] = np.arange(len(places))
+    known = sources >= 0
+    buffers = [pack_bits(known), pa.py_buffer(sources)]
+    return values.take(pa.Array.from_buffers(pa.int64(), rows, buffers))
 
 
 def _table(inputs: Mapping[str, pa.Array], rows: int) -> pa.Table:
@@ -141,33 +181,30 @@ def _table(inputs: Mapping[str, pa.Array], rows: int) -> pa.Table:
     return pa.table([_to_storage(a) for a in inputs.values()], names=list(inputs))
 
 
-def _query(table: pa.Table, columns: Sequence[str]) -> pa.Table:
-    connection = _connection()
-    connection.register("input_rows", table)
+def _query(
+    table: pa.Table, columns: Sequence[str], settings: tuple[str, ...] = _SETTINGS
+) -> pa.Table:
     try:
-        return connection.sql(_text(columns)).to_arrow_table()
+        return _connection(settings).from_arrow(table).project(_text(columns)).to_arrow_table()
     except _ROW_ERRORS:
         raise
     except duckdb.Error as error:
-        _LOCAL.connection = None  # a fatal error leaves a database that answers nothing more
+        _LOCAL.connections.clear()  # a fatal error leaves a database that answers nothing more
         raise _cannot(error) from None
-    finally:
-        with suppress(duckdb.Error):
-            connection.unregister("input_rows")
 
 
 def _text(columns: Sequence[str]) -> str:
-    listed = ", ".join(f"{sql} AS o{i}" for i, sql in enumerate(columns))
-    return f"SELECT {listed} FROM input_rows"  # noqa: S608 - compiled, no text of users in it
+    return ", ".join(f"{sql} AS o{i}" for i, sql in enumerate(columns))
 
 
-def _connection() -> duckdb.DuckDBPyConnection:
-    if _LOCAL.connection is None:
-        connection = duckdb.connect(":memory:", config=_SAFE)
-        for setting in _SETTINGS:
-            connection.execute(setting)
-        _LOCAL.connection = connection
-    return _LOCAL.connection
+def _connection(settings: tuple[str, ...] = _SETTINGS) -> duckdb.DuckDBPyConnection:
+    found = _LOCAL.connections.get(settings)
+    if found is None:
+        found = duckdb.connect(":memory:", config=_SAFE)
+        for setting in settings:
+            found.execute(setting)
+        _LOCAL.connections[settings] = found
+    return found
 
 
 def _to_storage(values: pa.Array) -> pa.Array:

@@ -6,6 +6,8 @@ LOCATE, REPLACE and the like tell upper from lower case whatever the column's co
 
 from __future__ import annotations
 
+import re
+
 from cdc_assets.engine.transforms.functions import (
     ANY_NUMBER,
     Builder,
@@ -204,9 +206,25 @@ def _regexp_like(call: Call) -> Typed:
 
 @function("REGEXP_REPLACE", args=(3, 3))
 def _regexp_replace(call: Call) -> Typed:
-    args = [call.text(i) for i in range(3)]
-    sql = f"regexp_replace({args[0].sql}, {args[1].sql}, {args[2].sql}, 'g')"
-    return derive(sql, TEXT, *args)
+    text, pattern = call.text(0), call.text(1)
+    sql = f"regexp_replace({text.sql}, {pattern.sql}, {_replacement(call.words(2))}, 'g')"
+    return derive(sql, TEXT, text, pattern)
+
+
+def _replacement(text: str) -> str:
+    """Return what REGEXP_REPLACE puts in place: `$1` is a group, a backslash takes that away."""
+
+    def part(found: re.Match[str]) -> str:
+        if found[2]:
+            return f"\\{found[2]}"
+        if found[0] == "$":
+            raise Refused(
+                f"$ in {quote_text(text)} names no group", "write $1, or \\\\$ for a dollar"
+            )
+        plain = found[1] or found[0]
+        return "\\\\" if plain == "\\" else plain
+
+    return quote_text(re.sub(r"\\(.)|\$(\d)|.", part, text, flags=re.DOTALL))
 
 
 @function("REGEXP_EXTRACT", args=(2, 3))

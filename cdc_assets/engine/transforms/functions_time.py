@@ -164,7 +164,8 @@ def _to_timestamp(call: Call) -> Typed:
 @function("FROM_UNIXTIME", args=(1, 2))
 def _from_unixtime(call: Call) -> Typed:
     seconds = call.whole(0)
-    stamp = derive(f"make_timestamp({seconds.sql} * 1000000)", STAMP, seconds)
+    made = f"make_timestamp({seconds.sql} * 1000000)"
+    stamp = derive(_within_calendar(made, STAMP), STAMP, seconds)
     if len(call.args) == 1:
         return stamp
     pattern = quote_text(time_format(call.words(1)))
@@ -216,7 +217,14 @@ def add(moment: Typed, amount: Typed, name: str, *, minus: bool = False) -> Type
         step = f"to_microseconds({count}BIGINT) * {_MICROS[unit]})"
     type_ = DATE if moment.type == DATE and (unit in _MONTHS or unit in ("DAY", "WEEK")) else STAMP
     stamp = as_stamp(moment)
-    return derive(f"CAST({stamp.sql} + {step} AS {type_name(type_)})", type_, moment, amount)
+    return derive(_within_calendar(f"({stamp.sql} + {step})", type_), type_, moment, amount)
+
+
+def _within_calendar(stamp: str, type_: pa.DataType) -> str:
+    """Return a timestamp as a type; a year that MySQL has not fails its row."""
+    inside = f"year({stamp}) BETWEEN 1 AND 9999 OR {stamp} IS NULL"
+    failing = f"CAST('out of range ' || CAST({stamp} AS VARCHAR) AS TIMESTAMP)"
+    return f"CAST(CASE WHEN {inside} THEN {stamp} ELSE {failing} END AS {type_name(type_)})"
 
 
 def type_name(type_: pa.DataType) -> str:

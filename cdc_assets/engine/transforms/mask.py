@@ -19,7 +19,7 @@ from cdc_assets.engine.transforms.mask_values import DIGEST, VALUES, digests_of,
 from cdc_assets.engine.transforms.rule import Mask, TransformRule
 from cdc_assets.engine.transforms.typed import is_bytes, is_text, words
 from resources.errors import ConfigError
-from resources.model.change import CHANGE_FIELDS, OP, RejectedRow, change_schema
+from resources.model.change import CHANGE_FIELDS, OP, RejectedRow
 from resources.model.table import Column, TableSchema
 
 _ONE_TO_ONE = ("hash", "hmac")
@@ -55,13 +55,14 @@ class Masker:
         if not self.acts:
             return rows
         arrays = [self._column(rows, c) for c in self.schema.columns]
-        schema = self.schema.arrow()
+        fields = [
+            c.field().with_nullable(c.nullable or rows.schema.field(c.name).nullable)
+            for c in self.schema.columns
+        ]
         if OP in rows.schema.names:
-            schema = change_schema(self.schema)
             arrays += [rows.column(f.name) for f in CHANGE_FIELDS]
-        elif all(f.nullable for f in rows.schema):
-            schema = pa.schema([f.with_nullable(True) for f in schema])
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+            fields += CHANGE_FIELDS
+        return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
     def apply_rejected(self, row: RejectedRow) -> RejectedRow:
         """Return a row that could not be decoded without what may not be stored.

@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 
 from cdc_assets.engine.transforms.rule import Mask
 from cdc_assets.engine.transforms.typed import is_bytes, is_text
+from resources.model.arrays import from_mask
 from resources.model.keys import key_text
 
 DIGEST = 64
 """Hex digits of a SHA-256."""
 REDACTED = "***"
-_DIGIT, _OTHER = r"\p{Nd}", r"\P{Nd}"
 
 
 def digests_of(values: pa.Array, mask: Mask) -> pa.Array:
@@ -128,18 +128,36 @@ def _phone(values: pa.Array, mask: Mask) -> pa.Array:
 
     What has no digits at all is no number, and is hidden as a whole.
     """
-    sign = mask.character.replace("\\", r"\\")
-    digits = pc.match_substring_regex(values, _DIGIT)
-    hidden = pc.replace_substring_regex(values, _DIGIT, sign)
-    hidden = pc.if_else(digits, hidden, _filled(values, REDACTED))
-    if not mask.keep_last:
-        return hidden
-    tail = rf"(?P<tail>(?:{_DIGIT}{_OTHER}*){{{mask.keep_last}}})"
-    parts = pc.extract_regex(values, rf"(?s)^(?P<head>.*{_DIGIT}{_OTHER}*){tail}$")
-    head = pc.replace_substring_regex(pc.struct_field(parts, "head"), _DIGIT, sign)
-    tails = pc.struct_field(parts, "tail")
-    shown = pc.binary_join_element_wise(head, tails, pa.scalar("", values.type))
-    return pc.if_else(parts.is_valid(), shown, hidden)
+    plain = values.cast(pa.large_string())
+    offsets = np.frombuffer(plain.buffers()[1], np.int64, len(plain) + 1, plain.offset * 8)
+    text = plain.buffers()[2]
+    low, high = int(offsets[0]), int(offsets[-1])
+    data = np.frombuffer(text, np.uint8, high - low, low) if text else np.empty(0, np.uint8)
+    if len(mask.character.encode()) > 1 or bool((data > 127).any()):
+        distinct = pc.dictionary_encode(values)
+        hidden = [phone_text(v, mask) for v in distinct.dictionary.to_pylist()]
+        return pa.array(hidden, values.type).take(distinct.indices)
+    digit = (data >= ord("0")) & (data <= ord("9"))
+    ends = np.zeros(len(data) + 1, np.int64)
+    np.cumsum(digit, out=ends[1:])
+    first, last = ends[offsets[:-1] - low], ends[offsets[1:] - low]
+    shown = np.where(last - first > mask.keep_last, mask.keep_last, 0)
+    border = np.repeat(last - shown, np.diff(offsets))  # digits up to here are hidden
+    masked = np.where(digit & (ends[1:] <= border), np.uint8(ord(mask.character)), data)
+    buffers = [None, pa.py_buffer(offsets - low), pa.py_buffer(masked)]
+    texts = pa.Array.from_buffers(pa.large_string(), len(plain), buffers).cast(values.type)
+    numbers = pc.if_else(from_mask(last > first), texts, pa.scalar(REDACTED, values.type))
+    return pc.if_else(values.is_valid(), numbers, pa.scalar(None, values.type))
+
+
+def phone_text(value: str, mask: Mask) -> str:
+    """Return one telephone number with all digits but the last hidden; digits of any script."""
+    digits = [i for i, c in enumerate(value) if c.isdecimal()]
+    if not digits:
+        return REDACTED
+    hidden = digits[: len(digits) - mask.keep_last] if len(digits) > mask.keep_last else digits
+    places = set(hidden)
+    return "".join(mask.character if i in places else c for i, c in enumerate(value))
 
 
 VALUES: Mapping[str, Callable[[pa.Array, Mask], pa.Array]] = MappingProxyType(

@@ -190,7 +190,7 @@ def _check_names(rule: TransformRule, outputs: Sequence[Output]) -> None:
                 where=rule.place(output.text),
                 remedy="give one of them another name by AS",
             )
-        if not name or name.lower().startswith("_cdc_"):
+        if not name or (name.lower().startswith("_cdc_") and name != output.source):
             raise ConfigError(
                 f"the projection names a column {name!r}",
                 where=rule.place(output.text),

@@ -31,9 +31,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from cdc_assets.engine.transforms.evaluate import NONE, Indices
+from cdc_assets.engine.transforms.evaluate import NONE, Indices, spread
 from cdc_assets.engine.transforms.typed import storage_type
 from resources.errors import ConfigError
+from resources.model.arrays import from_numbers
 from resources.sinks.bisect import Refusal, bisect_rejected
 
 _SIGNATURE = "_arrow_signature"
@@ -79,9 +80,13 @@ class ArrowFunction:
             return self._without_failing(args, rows)
 
     def _without_failing(self, args: Sequence[pa.Array], rows: int) -> tuple[pa.Array, Indices]:
+        def part(indices: Indices) -> pa.Array:
+            taken = from_numbers(pa.int64(), indices)
+            return self._checked([a.take(taken) for a in args], len(indices))
+
         def trial(indices: Indices) -> Refusal | None:
             try:
-                self._checked([a.take(pa.array(indices)) for a in args], len(indices))
+                part(indices)
             except ConfigError:
                 raise
             except Exception as error:
@@ -90,11 +95,7 @@ class ArrowFunction:
 
         failed = np.array([r.index for r in bisect_rejected(rows, trial)], np.int64)
         good = np.setdiff1d(np.arange(rows, dtype=np.int64), failed)
-        values = self._checked([a.take(pa.array(good)) for a in args], len(good))
-        places = np.zeros(rows, np.int64)
-        places[good] = np.arange(len(good))
-        known = np.isin(np.arange(rows), good)
-        return values.take(pa.array(places, mask=~known)), failed
+        return spread(part(good), good, rows), failed
 
     def _checked(self, args: Sequence[pa.Array], rows: int) -> pa.Array:
         found = self.run(*args)

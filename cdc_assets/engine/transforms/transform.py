@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cdc_assets.engine.transforms.compiler import Plan, compile_plan, lineage
-from cdc_assets.engine.transforms.evaluate import Selected
+from cdc_assets.engine.transforms.evaluate import Selected, bits_of
 from cdc_assets.engine.transforms.metadata import METADATA, BatchContext
 from cdc_assets.engine.transforms.python_functions import file_version
 from cdc_assets.engine.transforms.rule import TransformRule
@@ -206,7 +206,7 @@ class _Batch:
         for i in self._plan.key:
             values = computed[i].values if i in computed else self._plain(i)
             if values.null_count:
-                missing |= kept & ~_mask(values.is_valid())
+                missing |= kept & ~bits_of(values.is_valid())
             if i in computed:
                 missing[computed[i].failed] = True
         return missing & kept
@@ -264,14 +264,7 @@ def _outcome(
 
 def _true(values: pa.Array) -> Mask:
     """Return where a condition is true; NULL is not."""
-    return _mask(values.fill_null(False)) if values.null_count else _mask(values)
-
-
-def _mask(values: pa.Array) -> Mask:
-    """Return booleans without NULLs as numpy's."""
-    bits = np.frombuffer(values.buffers()[1], np.uint8) if len(values) else np.empty(0, np.uint8)
-    unpacked = np.unpackbits(bits, bitorder="little", count=values.offset + len(values))
-    return unpacked[values.offset :].view(np.bool_)
+    return bits_of(values.fill_null(False) if values.null_count else values)
 
 
 def compile_transform(

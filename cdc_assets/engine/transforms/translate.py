@@ -12,8 +12,6 @@ from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Protocol
 
-import pyarrow as pa
-
 from cdc_assets.engine.transforms import casts, conditions
 from cdc_assets.engine.transforms.arithmetic import calculate, negate
 from cdc_assets.engine.transforms.functions import Call, as_text, call_function, unstable
@@ -29,19 +27,14 @@ from cdc_assets.engine.transforms.typed import (
     MAX_DIGITS,
     NULL,
     TEXT,
-    UINT64,
     Refused,
     Typed,
-    decimal_digits,
-    decimal_type,
     derive,
+    literal,
     quote_text,
     storage_type,
     words,
 )
-
-_LONGEST_SQL = 200_000
-"""Divisions repeat their operands, so that some forty of them in each other would fill memory."""
 
 
 class Scope(Protocol):
@@ -74,10 +67,7 @@ def translate(tree: Any, scope: Scope) -> Typed:  # noqa: ANN401 - a sqlglot Exp
     Raises:
         Refused: It cannot be compiled; says why.
     """
-    found = _Translator(scope).value(tree)
-    if len(found.sql) > _LONGEST_SQL:
-        raise Refused("it becomes too long", "compute parts of it in the target")
-    return found
+    return _Translator(scope).value(tree)
 
 
 class _Translator:
@@ -345,18 +335,7 @@ def number_literal(text: str) -> Typed:
     """Return a number as MySQL types it: whole, DECIMAL, or DOUBLE where it has an exponent."""
     if "e" in text.lower():
         return Typed(f"CAST({text} AS DOUBLE)", DOUBLE, False, constant=float(text))
-    value = Decimal(text)
-    if value == value.to_integral_value() and "." not in text:
-        whole = int(text)
-        type_ = INT64 if whole < 2**63 else UINT64
-        if whole >= 2**64:
-            type_ = decimal_type(len(str(whole)), 0)
-        return Typed(f"CAST({whole} AS {storage_type(type_)})", type_, False, constant=whole)
-    precision, scale = decimal_digits(value)
-    if precision > MAX_DIGITS:
-        raise Refused(f"{text} has more than {MAX_DIGITS} digits")
-    type_ = pa.decimal128(precision, scale)
-    return Typed(f"CAST('{text}' AS {storage_type(type_)})", type_, False, constant=value)
+    return literal(Decimal(text) if "." in text else int(text))
 
 
 def _path(node: Any) -> str:  # noqa: ANN401

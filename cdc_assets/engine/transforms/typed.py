@@ -50,6 +50,9 @@ DATE_TEXT = rf"\s*{_DATE}\s*"
 STAMP_TEXT = rf"\s*{_DATE}([ T]\d{{1,2}}:\d{{1,2}}(:\d{{1,2}}(\.\d{{1,6}})?)?)?\s*"
 _TIME_TEXT = re.compile(r"(-?)(\d{1,3}):(\d{2}):(\d{2})(?:\.(\d{1,6}))?")
 
+_LONGEST_SQL = 100_000
+"""A division repeats its operands, so that some six of them in each other would be megabytes."""
+
 Constant = str | int | Decimal | float | bool
 
 
@@ -101,7 +104,13 @@ def derive(
     nullable: bool | None = None,
     kind: str = "plain",
 ) -> Typed:
-    """Return computed SQL that reads what its parts read; NULL where one of them may be."""
+    """Return computed SQL that reads what its parts read; NULL where one of them may be.
+
+    Raises:
+        Refused: It is too long.
+    """
+    if len(sql) > _LONGEST_SQL:
+        raise Refused("it becomes too long", "compute parts of it in the target")
     may = any(p.nullable for p in parts) if nullable is None else nullable
     inputs = frozenset[str]().union(*(p.inputs for p in parts))
     stage = max((p.stage for p in parts), default=0)
@@ -121,6 +130,24 @@ def storage_type(type_: pa.DataType) -> str | None:
             return None
         return f"DECIMAL({type_.precision},{type_.scale})"
     return _STORAGE.get(type_)
+
+
+def literal(value: int | Decimal) -> Typed:
+    """Return a number as MySQL types it: whole, or DECIMAL where it has a point or is long.
+
+    Raises:
+        Refused: It has too many digits.
+    """
+    if isinstance(value, int):
+        type_ = INT64 if -(2**63) <= value < 2**63 else UINT64
+        if not -(2**63) <= value < 2**64:
+            type_ = decimal_type(len(str(abs(value))), 0)
+        return Typed(f"CAST({value} AS {storage_type(type_)})", type_, False, constant=value)
+    precision, scale = decimal_digits(value)
+    if precision > MAX_DIGITS:
+        raise Refused(f"{value} has more than {MAX_DIGITS} digits")
+    type_ = pa.decimal128(precision, scale)
+    return Typed(f"CAST('{value:f}' AS {storage_type(type_)})", type_, False, constant=value)
 
 
 def is_text(type_: pa.DataType) -> bool:

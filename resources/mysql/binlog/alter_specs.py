@@ -63,6 +63,8 @@ def _spec_effects(statement: Statement, table: TableId, spec: list[Token]) -> It
     ):
         yield Effect(table, "partition", True)
         yield from _other_table(statement, spec, words)
+    elif first == "RENAME" and second == "COLUMN":
+        yield Effect(table, "alter", True, renames=True)
     elif first in _PARTITION_CHANGES - {"DROP"}:
         yield Effect(table, "alter", True)
     else:
@@ -85,8 +87,8 @@ def _rewrites(words: list[str]) -> bool:
         return _add_rewrites(words[1:])
     if first == "DROP":
         return second == "PRIMARY" or second in ("SYSTEM", "PERIOD")
-    if first == "RENAME":
-        return second == "COLUMN"
+    if first == "RENAME":  # of an index
+        return False
     if first == "ENGINE":
         return words[-1] != "INNODB"
     if first == "ALTER":  # of a column's default, an index, a check: for rows to come

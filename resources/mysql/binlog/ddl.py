@@ -11,7 +11,7 @@ Source: MySQL reference manual "SQL Statements", MariaDB "SQL Statements".
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resources.model.change import TableNotice
 from resources.model.table import TableId, TableSchema
@@ -57,6 +57,7 @@ class TableEffect:
         shape: The table's shape afterwards, where it is known.
         origins: Per column of `shape` its name before, empty for a new one.
         was: The name the table had before, where it was renamed.
+        renames: Whether it rewrites only in so far as columns have other names.
     """
 
     table: TableId
@@ -66,6 +67,7 @@ class TableEffect:
     shape: TableSchema | None = None
     origins: tuple[str, ...] = ()
     was: TableId | None = None
+    renames: bool = False
 
     def notice(self, seq: int, position: str) -> TableNotice:
         """Return the notice of it.
@@ -102,13 +104,31 @@ def statement_notices(
     merged: dict[TableId, Effect] = {}
     for effect in _effects(statement):
         for table in _targets(effect, wanted, every):
-            before = merged.get(table)
-            if before is None or (effect.rewrites and not before.rewrites):
-                merged[table] = effect
+            before, told = merged.get(table), _as_sure(effect, table)
+            if before is None or _weight(told) > _weight(before):
+                merged[table] = told
     if not merged:
         return []
     detail = without_literals(statement.tokens)
-    return [TableEffect(t, e.kind, e.rewrites, detail) for t, e in merged.items()]
+    return [
+        TableEffect(table, e.kind, e.rewrites, detail, renames=e.renames)
+        for table, e in merged.items()
+    ]
+
+
+def _as_sure(effect: Effect, table: TableId) -> Effect:
+    """Return an effect on a table that may be another one where names differ in case.
+
+    What empties a target must be sure; whether the server ignores case is not known here.
+    """
+    named = table.database == effect.database if effect.table is None else table == effect.table
+    if named or effect.kind not in ("create", "drop", "truncate"):
+        return effect
+    return replace(effect, kind="statement", rewrites=True)
+
+
+def _weight(effect: Effect) -> int:
+    return effect.rewrites + (effect.rewrites and not effect.renames)
 
 
 def _targets(

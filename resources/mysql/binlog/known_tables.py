@@ -186,8 +186,10 @@ class KnownTables:
         self.slots[slot] = first, columns, bool(table.key), _FREE
         self._layout_used += columns
         self.layout = _grown(self.layout, self._layout_used)
+        watched = self._options.watched(table.schema)
+        compared = {*table.key, *(i for i, n in enumerate(table.schema.names) if n in watched)}
         for index, cell in enumerate(table.columns):
-            self.layout[first + index] = cell.prefix, cell.width, index in table.key
+            self.layout[first + index] = cell.prefix, cell.width, index in compared
         return slot
 
     def _keep(self, number: int, body: bytes, slot: int, epoch: int) -> None:

@@ -5,7 +5,7 @@ In: settings of a pipeline. Out: immutable options for `stream_binlog`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +19,10 @@ ZeroDates = Literal["null", "dirty"]
 
 def _no_catalog(table: TableId) -> TableSchema | None:
     return None
+
+
+def _no_columns(_schema: TableSchema) -> Collection[str]:
+    return ()
 
 
 def _no_tables() -> Iterable[TableId]:
@@ -49,6 +53,8 @@ class StreamOptions:
             incident or of a dropped database.
         history: Shapes for table maps that do not name their columns; without it such maps of
             wanted tables are refused. It belongs to one stream.
+        watched: Columns of a table whose change makes an update carry its before-image, as a
+            change of the key does.
     """
 
     zero_dates: ZeroDates = "null"
@@ -64,3 +70,4 @@ class StreamOptions:
     catalog: Callable[[TableId], TableSchema | None] = _no_catalog
     tables: Callable[[], Iterable[TableId]] = _no_tables
     history: SchemaHistory | None = None
+    watched: Callable[[TableSchema], Collection[str]] = _no_columns

@@ -24,12 +24,14 @@ class Effect:
         kind: A notice's kind.
         rewrites: Whether rows or values may change without row events.
         database: Without a table: which database's tables; None for any.
+        renames: Whether it rewrites only in so far as columns have other names.
     """
 
     table: TableId | None
     kind: str
     rewrites: bool
     database: str | None = None
+    renames: bool = False
 
 
 class Statement:

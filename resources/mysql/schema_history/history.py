@@ -29,7 +29,13 @@ from resources.mysql.schema_history.changes import TableChange
 from resources.mysql.schema_history.copies import is_swap, keeps_rows, set_aside, with_lineage
 from resources.mysql.schema_history.memory import Memory, recall
 from resources.mysql.schema_history.shape import TableShape, count_hashes
-from resources.mysql.schema_history.tell import swap_effect, told_effect, was_not_there
+from resources.mysql.schema_history.tell import (
+    dropped_effect,
+    is_gone,
+    swap_effect,
+    told_effect,
+    was_not_there,
+)
 from resources.mysql.schema_history.wire_names import ShapesDifferError, name_columns
 from resources.mysql.working_copies import is_working_copy
 
@@ -223,8 +229,11 @@ class SchemaHistory:
             if effect is not None and self._wanted(change.table):
                 spelled = out[key].table if key in out else change.table
                 out[key] = replace(effect, table=spelled)
+            never = was_not_there(change, before)
+            if key not in out and is_gone(change) and not never and self._wanted(change.table):
+                out[key] = dropped_effect(change, query)  # with its database
             sure = change.after is None or self._now.since.get(key) is None
-            if key in out and self._complete and was_not_there(change, before):
+            if key in out and self._complete and never:
                 del out[key]
             elif key in out and sure:
                 out[key] = told_effect(out[key], change, before)

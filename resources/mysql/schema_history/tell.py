@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from resources.mysql.binlog.bodies import Query
 from resources.mysql.binlog.ddl import TableEffect
+from resources.mysql.binlog.sql_tokens import tokenize, without_literals
 from resources.mysql.schema_history.apply import Shapes
 from resources.mysql.schema_history.changes import TableChange
 from resources.mysql.schema_history.copies import is_swap, swap_origins
@@ -32,6 +34,21 @@ def swap_effect(change: TableChange, before: Shapes, rewrites: bool) -> TableEff
     return TableEffect(change.table, "alter", rewrites, detail)
 
 
+def is_gone(change: TableChange) -> bool:
+    """Return whether a table is surely not there after a statement."""
+    return change.after is None and not change.unknown
+
+
+def dropped_effect(change: TableChange, query: Query) -> TableEffect:
+    """Return the effect of a statement that drops a table without naming it.
+
+    Args:
+        change: What it did to the table.
+        query: The statement.
+    """
+    return TableEffect(change.table, "drop", True, without_literals(tokenize(query)))
+
+
 def told_effect(effect: TableEffect, change: TableChange, before: Shapes) -> TableEffect:
     """Return an effect with all that is known of it.
 
@@ -49,6 +66,8 @@ def told_effect(effect: TableEffect, change: TableChange, before: Shapes) -> Tab
         return told if change.before is not None else replace(told, kind="create")
     if is_swap(change, before):
         return replace(told, origins=swap_origins(change, before))
+    if effect.renames:  # the origins say all there is to it
+        told = replace(told, rewrites=False)
     renamed = before.key(change.was) != before.key(change.table)
     return replace(told, was=change.was) if renamed else told
 
@@ -63,4 +82,4 @@ def was_not_there(change: TableChange, before: Shapes) -> bool:
         before: What was known before it, of every table that was there.
     """
     known = before.get(change.table) is not None or before.key(change.table) in before.lost
-    return change.after is None and not change.unknown and not known
+    return is_gone(change) and not known

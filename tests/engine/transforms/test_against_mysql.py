@@ -39,7 +39,8 @@ POSITION('b' IN s) | INSTR(s, 'a') | REPLACE(s, 'a', 'zz') | REPLACE(s, '', 'z')
 SUBSTRING_INDEX(s, 'a', 1) | SUBSTRING_INDEX(s, 'a', -1) | SUBSTRING_INDEX(s, 'a', 0)
 SHA2(s, 256) | SHA2(x, 256) | HEX(s) | HEX(x) | HEX(y) | UNHEX(n) | s LIKE 'a%' | s LIKE '_'
 s NOT LIKE '%a' | s LIKE 'a\\\\%' | s LIKE '%|%%' ESCAPE '|' | s REGEXP 'a+b' | s NOT REGEXP '^a'
-REGEXP_LIKE(s, 'b$') | REGEXP_REPLACE(s, 'a+', '-') | s = s2 | s < s2 | s <=> s2 | s IN ('a', 'b')
+REGEXP_LIKE(s, 'b$') | REGEXP_REPLACE(s, 'a+', '-')
+REGEXP_REPLACE(s, '(a)(b)?', '<$1\\\\$$2>') | s = s2 | s < s2 | s <=> s2 | s IN ('a', 'b')
 s BETWEEN 'a' AND 'b' | CAST(s AS CHAR(2)) | CAST(d AS CHAR) | CAST(e AS CHAR) | CAST(b AS CHAR)
 """
 NUMBERS = """

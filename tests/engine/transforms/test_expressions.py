@@ -107,6 +107,10 @@ GOLDEN = {
     "i / 0": None,
     "f / 0": None,
     "IF(i > 0, 1, 2.5)": Decimal("2.5"),
+    "-9223372036854775808": -(2**63),
+    "-9223372036854775809": Decimal(-(2**63) - 1),
+    "- -3": 3,
+    "REGEXP_REPLACE('ab', '(a)', '$1\\\\$1')": "a$1b",
     "99999999999999999999999999999999999999": Decimal(10**38 - 1),
     "99999999999999999999999999999999999999 + 1": "failed",
     # truth
@@ -145,6 +149,33 @@ def test_golden_values() -> None:
     found = {text: evaluate(text, ROW)[0] for text in GOLDEN}
     assert found == GOLDEN
     assert [type(v) for v in found.values()] == [type(v) for v in GOLDEN.values()]
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "values"),
+    [
+        # a part that occurs twice in the SQL, of which DuckDB would compute one for all rows
+        ("CAST(s AS DECIMAL(5)) / y", [("x", 2), ("7", 2), ("8", 0)], ["failed", Decimal("3.5"), None]),
+        ("CONCAT(CAST(s AS SIGNED), CAST(s AS SIGNED))", [("x", 1), ("7", 1)], ["failed", "77"]),
+        # only the branch that is taken counts
+        ("IF(y > 1, CAST(s AS SIGNED), CAST(s AS SIGNED) + y)", [("x", 1), ("7", 1)], ["failed", 8]),
+        ("IF(s REGEXP '^[0-9]+$', CAST(s AS SIGNED), -1)", [("x", 1), ("7", 1)], [-1, 7]),
+        # errors that pass through DuckDB's TRY
+        ("'a' LIKE s", [("a\\", 1), ("a", 1), ("b\\", 1)], ["failed", True, "failed"]),
+        ("'a' REGEXP s", [("a(", 1), ("a", 1)], ["failed", True]),
+        ("LPAD('a', 5, s)", [("", 1), ("x", 1)], ["failed", "xxxxa"]),
+        ("FROM_UNIXTIME(y * 4611686018427387)", [("", 2), ("", 0)],
+         ["failed", dt.datetime(1970, 1, 1)]),
+        ("DATE '2020-02-29' + INTERVAL y * 1000 YEAR", [("", 8), ("", -3), ("", 7)],
+         ["failed", "failed", dt.date(9020, 2, 29)]),
+        ("POWER(y, 300) * POWER(y, 300)", [("", 20), ("", 1)], ["failed", 1.0]),
+    ],
+)  # fmt: skip
+def test_only_the_rows_an_expression_cannot_do_are_failed(
+    text: str, rows: list[tuple[str, int]], values: list[object]
+) -> None:
+    found = evaluate(text, *({"s": s, "y": y} for s, y in rows))
+    assert found == values
 
 
 @pytest.mark.parametrize(
@@ -228,9 +259,18 @@ def test_columns_of_every_type_and_name_pass_untouched(changes: Changes) -> None
     rule = TransformRule(("shop.t",), ("*", "CONCAT(__table__, __op__) AS computed"), "1 = 1")
     batch = changes.batch()
     done = compile_transform(rule, changes.schema).apply(batch, CONTEXT)
-    assert done.rows.select(batch.schema.names) == batch
+    passed = done.rows.select(batch.schema.names)
+    assert passed.schema == batch.schema
+    assert repr(passed.to_pylist()) == repr(batch.to_pylist())  # NaN is not equal to itself
     kinds = ["+I", "-U", "+U", "-D"]
     assert done.rows.column("computed").to_pylist() == [f"t{kinds[k]}" for k, _ in changes.rows]
+
+
+def test_a_column_of_the_source_may_have_a_name_that_rules_may_not_give() -> None:
+    columns = (Column("id", pa.int32(), nullable=False), Column("_cdc_note", pa.string()))
+    schema = TableSchema(TABLE, columns, ("id",))
+    made = transform_of("*", "id + 1 AS v", schema=schema)
+    assert made.schema.names == ("id", "_cdc_note", "v")
 
 
 def test_large_batches_keep_their_order() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdc_assets.engine.transforms.mask import Masker, compile_masks
-from cdc_assets.engine.transforms.mask_values import canonical
+from cdc_assets.engine.transforms.mask_values import canonical, phone_text
 from cdc_assets.engine.transforms.rule import Mask, TransformRule
 from resources.errors import ConfigError
 from resources.model.change import RejectedRow, RowKind, change_schema
@@ -69,6 +69,20 @@ def masked(mask: Mask, *values: Any, type_: pa.DataType | None = None) -> list[A
 def test_what_a_mask_makes_of_text(mask: Mask, value: str, hidden: str) -> None:
     assert masked(mask, value, None) == [hidden, None]
     assert masked(mask, value, None, type_=pa.large_string()) == [hidden, None]
+
+
+@given(st.lists(st.none() | st.text("01- +x", max_size=9), max_size=9), st.integers(0, 3))
+@settings(max_examples=60)
+def test_telephone_numbers_of_many_rows_are_hidden_as_each_by_itself(
+    values: list[str | None], keep: int
+) -> None:
+    mask = Mask("v", "phone", keep_last=keep)
+    each = [v if v is None else phone_text(v, mask) for v in values]
+    assert masked(mask, *values) == each
+    schema = one_column(pa.string())
+    rows = snapshot_rows([{"id": n, "v": v} for n, v in enumerate(values)], schema)
+    part = masker(mask, schema=schema).apply(rows.slice(len(values) // 2))
+    assert part.column("v").to_pylist() == each[len(values) // 2 :]
 
 
 @pytest.mark.parametrize(

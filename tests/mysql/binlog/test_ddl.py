@@ -143,7 +143,7 @@ def test_statements_that_touch_no_wanted_table(sql: str) -> None:
 
 def test_statements_on_several_tables() -> None:
     both = {"shop.orders": ("drop", True), "shop.items": ("drop", True)}
-    assert judged("DROP DATABASE IF EXISTS `Shop`", database="") == both
+    assert judged("DROP DATABASE IF EXISTS `shop`", database="") == both
     swap = "RENAME TABLE orders TO tmp, items TO orders, tmp TO items"
     assert set(judged(swap)) == {"shop.orders", "shop.items"}
     passing = "RENAME TABLE x TO orders, orders TO y, items TO z"
@@ -154,6 +154,14 @@ def test_statements_on_several_tables() -> None:
         "shop.items": ("partition", True),
     }
     assert set(judged("SELECT `shop`.`f`(1)")) == {"shop.orders", "shop.items"}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["DROP TABLE Orders", "TRUNCATE ORDERS", "CREATE TABLE Orders (id INT)", "DROP DATABASE Shop"],
+)
+def test_a_name_in_another_case_empties_no_target_by_its_words_alone(sql: str) -> None:
+    assert set(judged(sql).values()) == {("statement", True)}
 
 
 def test_quotes_follow_the_sql_mode() -> None:

@@ -10,6 +10,7 @@ import pytest
 from resources.model.position import BinlogPosition, ServerIdentity
 from resources.model.table import TableId
 from resources.mysql.binlog.bodies import Query
+from resources.mysql.binlog.ddl import statement_notices
 from resources.mysql.binlog.sql_tokens import ServerKind
 from resources.mysql.binlog.table_map import TableMap, WireColumn
 from resources.mysql.binlog.wire_types import WireType
@@ -147,6 +148,21 @@ def test_renames_ignore_case_where_the_server_does() -> None:
     changes = {c.table: c for c in apply_statement(swap, shapes, lambda _: True).tables if c.after}
     shown = {t.table: c.after and c.after.schema.names for t, c in changes.items()}
     assert shown == {"t": ("id", "b"), "u": ("id", "a")}
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_a_drop_in_another_case_is_one_where_the_server_ignores_case(fold: bool) -> None:
+    catalog = Catalog("a", _at(100))
+
+    def wanted(table: TableId) -> bool:
+        return str(table).lower() == "db.t"
+
+    history = SchemaHistory(KIND, wanted, "db.*", {}, catalog.read, fold)
+    history.begin(_at(100), [TABLE], lambda: {"db": "utf8mb4"})
+    query = Query("db", "DROP TABLE T")
+    words = statement_notices(query, wanted, lambda: {TABLE})
+    (effect,) = history.follow(query, "binlog.000001:150", words)
+    assert (effect.table, effect.kind) == (TABLE, "drop" if fold else "statement")
 
 
 @pytest.mark.parametrize(

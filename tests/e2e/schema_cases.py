@@ -1,0 +1,161 @@
+"""Schema changes as people make them, one per table: what is done, and what is left afterwards.
+
+Every case is a table with rows, statements that change it with DML between them, and which of its
+columns are the same ones before and after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cdc_assets.engine.schema_policy import EventWord
+
+BASE = "(id INT PRIMARY KEY, a INT, b VARCHAR(20))"
+ROWS = "(1, 10, 'x1'), (2, 20, 'x2'), (3, 30, NULL)"
+
+
+@dataclass(frozen=True)
+class SchemaCase:
+    """One change.
+
+    Args:
+        name: Its name, part of the table's.
+        event: What it counts as.
+        statements: Statements with `{t}` for the table.
+        gone: Columns the source no longer has.
+        new: Columns it did not have.
+        base: The table's columns before.
+        rows: Its rows before.
+        emptied: Whether the table loses its rows without row events.
+        dropped: Whether the table is gone in the end.
+    """
+
+    name: str
+    event: EventWord
+    statements: tuple[str, ...]
+    gone: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    base: str = BASE
+    rows: str = ROWS
+    emptied: bool = False
+    dropped: bool = False
+
+
+CASES = (
+    SchemaCase(
+        "add",
+        "add_column",
+        (
+            "ALTER TABLE {t} ADD COLUMN c BIGINT AFTER id",
+            "INSERT INTO {t} (id, a, b, c) VALUES (4, 40, 'x4', 400)",
+            "UPDATE {t} SET c = 100 WHERE id = 1",
+            "DELETE FROM {t} WHERE id = 2",
+        ),
+        new=("c",),
+    ),
+    SchemaCase(
+        "add_filled",
+        "add_column",
+        (
+            "ALTER TABLE {t} ADD COLUMN c INT NOT NULL DEFAULT 7",
+            "INSERT INTO {t} (id, a, b) VALUES (4, 40, 'x4')",
+            "UPDATE {t} SET c = 8, a = 21 WHERE id = 2",
+        ),
+        new=("c",),
+    ),
+    SchemaCase(
+        "drop",
+        "drop_column",
+        (
+            "ALTER TABLE {t} DROP COLUMN a",
+            "INSERT INTO {t} (id, b) VALUES (4, 'x4')",
+            "UPDATE {t} SET b = 'changed' WHERE id = 1",
+            "DELETE FROM {t} WHERE id = 3",
+        ),
+        gone=("a",),
+    ),
+    SchemaCase(
+        "rename",
+        "rename_column",
+        (
+            "ALTER TABLE {t} RENAME COLUMN b TO c",
+            "INSERT INTO {t} (id, a, c) VALUES (4, 40, 'x4')",
+            "UPDATE {t} SET c = 'changed' WHERE id = 2",
+        ),
+        gone=("b",),
+        new=("c",),
+    ),
+    SchemaCase(
+        "widen",
+        "alter_column_type",
+        (
+            "ALTER TABLE {t} MODIFY a BIGINT",
+            "INSERT INTO {t} VALUES (4, 9007199254740993, 'x4')",
+            "UPDATE {t} SET a = 5000000000 WHERE id = 1",
+        ),
+    ),
+    SchemaCase(
+        "narrow",
+        "alter_column_type",
+        (
+            "ALTER TABLE {t} MODIFY a SMALLINT",
+            "INSERT INTO {t} VALUES (4, -3, 'x4')",
+            "UPDATE {t} SET a = 7 WHERE id = 1",
+        ),
+    ),
+    SchemaCase(
+        "to_text",
+        "alter_column_type",
+        (
+            "ALTER TABLE {t} MODIFY a VARCHAR(10)",
+            "INSERT INTO {t} VALUES (4, 'forty', 'x4')",
+            "DELETE FROM {t} WHERE id = 2",
+        ),
+    ),
+    SchemaCase(
+        "reorder",
+        "reorder_columns",
+        (
+            "ALTER TABLE {t} MODIFY b VARCHAR(20) FIRST",
+            "INSERT INTO {t} (id, a, b) VALUES (4, 40, 'x4')",
+        ),
+    ),
+    SchemaCase(
+        "default",
+        "alter_nullability",
+        (
+            "ALTER TABLE {t} ALTER a SET DEFAULT 5",
+            "INSERT INTO {t} (id, b) VALUES (4, 'x4')",
+            "ALTER TABLE {t} COMMENT 'other words'",
+            "UPDATE {t} SET a = 6 WHERE id = 1",
+        ),
+    ),
+    SchemaCase(
+        "key",
+        "alter_key",
+        (
+            "ALTER TABLE {t} DROP PRIMARY KEY, ADD PRIMARY KEY (id, a)",
+            "INSERT INTO {t} VALUES (1, 11, 'second of 1')",
+            "UPDATE {t} SET a = 12 WHERE id = 1 AND a = 10",
+        ),
+        base="(id INT, a INT NOT NULL, b VARCHAR(20), PRIMARY KEY (id))",
+    ),
+    SchemaCase(
+        "truncate",
+        "truncate_table",
+        ("TRUNCATE TABLE {t}", "INSERT INTO {t} VALUES (2, 22, 'again'), (9, 90, 'x9')"),
+        emptied=True,
+    ),
+    SchemaCase("dropped", "drop_table", ("DROP TABLE {t}",), dropped=True),
+    SchemaCase(
+        "made_anew",
+        "drop_table",
+        (
+            "DROP TABLE {t}",
+            "CREATE TABLE {t} (id INT PRIMARY KEY, a INT, b VARCHAR(20), c DATE)",
+            "INSERT INTO {t} VALUES (2, 22, 'again', '2026-11-21')",
+        ),
+        new=("c",),
+        emptied=True,
+    ),
+)
