@@ -19,6 +19,7 @@ from cdc_assets import naming, verdicts
 from cdc_assets.decide import build_decide_job
 from cdc_assets.failures import failures, stopped_failure
 from cdc_assets.plan_job import build_plan_job
+from cdc_assets.refold import build_refold_job
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.specs import PIPELINE_TAG, SNAPSHOT_TAG, has_snapshot, run_tags
 from resources.model.table_id import TableId
@@ -41,6 +42,7 @@ class PipelineJobs:
         compact: Compacts the change log and applies retention.
         decide: Decides about schema changes that are held.
         plan: Says what the pipeline file as it is now would do.
+        refold: Fills targets again from the change log.
         schedule: Runs `compact` daily, once somebody starts it.
     """
 
@@ -50,12 +52,14 @@ class PipelineJobs:
     compact: dg.JobDefinition
     decide: dg.JobDefinition
     plan: dg.JobDefinition
+    refold: dg.JobDefinition
     schedule: dg.ScheduleDefinition
 
     def all(self) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
         """Return every job."""
         snapshot = [self.snapshot] if self.snapshot is not None else []
-        return [self.sync, *snapshot, self.replay, self.compact, self.decide, self.plan]
+        others = [self.replay, self.compact, self.decide, self.plan, self.refold]
+        return [self.sync, *snapshot, *others]
 
 
 def build_jobs(settings: PipelineSettings) -> PipelineJobs:
@@ -72,6 +76,7 @@ def build_jobs(settings: PipelineSettings) -> PipelineJobs:
         compact=compact,
         decide=build_decide_job(settings),
         plan=build_plan_job(settings),
+        refold=build_refold_job(settings),
         schedule=dg.ScheduleDefinition(
             name=f"{compact.name}_daily",
             job=compact,

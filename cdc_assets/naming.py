@@ -30,7 +30,7 @@ _WINDOW_FORMATS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%d-%H:%M"}
 
 CHANGES = "changes"
 SNAPSHOT = "snapshot"
-Job = Literal["sync", "snapshot", "replay", "compact", "decide", "plan"]
+Job = Literal["sync", "snapshot", "replay", "compact", "decide", "plan", "refold"]
 Sensor = Literal["binlog", "auto_increment", "discovery"]
 Check = Literal["continuity", "dirty_rows", "equality"]
 """No name may end in `_` and another one: Dagster joins table and check names with `_`."""

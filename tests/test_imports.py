@@ -84,7 +84,7 @@ def test_the_code_location_loads_without_drivers_and_frames(tmp_path: Path) -> N
         "from cdc_assets.definitions import definitions\n"
         "repository = definitions().get_repository_def()\n"
         "repository.load_all_definitions()\n"
-        "assert len(repository.get_all_jobs()) == 7\n"
+        "assert len(repository.get_all_jobs()) == 8\n"
         "print(*sorted(set(heavy) & set(sys.modules) - before))\n"
     )
     found = run_python(code, CDC_PIPELINES=str(tmp_path), CDC_HOME=str(tmp_path))

@@ -50,7 +50,7 @@ def apply_pending(pipeline: Pipeline, route: Route, token: int, upto: int) -> Ta
         mark = sink.read_watermark(report.target, pipeline.feed(route.table))
     if mark is None:
         pipeline.require_alone(route)
-    after = mark.seq if mark else _born(pipeline, route.table, upto)
+    after = mark.seq if mark else born(pipeline, route.table, upto)
     if after is None:
         report.outcome = "waiting"
         report.reason = "not loaded yet: materialize its snapshot partition"
@@ -77,7 +77,7 @@ def apply_pending(pipeline: Pipeline, route: Route, token: int, upto: int) -> Ta
     return report
 
 
-def _born(pipeline: Pipeline, table: TableId, upto: int) -> int | None:
+def born(pipeline: Pipeline, table: TableId, upto: int) -> int | None:
     """Return the point of the log from which a table that was never loaded is whole, if any.
 
     A table made while its changes are captured began empty: all its rows are in the log.

@@ -232,9 +232,10 @@ class _Capture:
         rule = self.pipeline.options.transforms.rule(row.table)
         if rule is None or not (rule.masks or rule.exclude):
             return replace(row, seq=seq)
-        masked = {mask.column for mask in rule.masks}
-        key = "" if row.key and masked & json.loads(row.key).keys() else row.key
-        return replace(row, seq=seq, key=key, raw=b"", image=b"")
+        masked = {mask.column.lower() for mask in rule.masks}
+        key = json.loads(row.key) if row.key else {}
+        shown = "" if any(name.lower() in masked for name in key) else row.key
+        return replace(row, seq=seq, key=shown, raw=b"", image=b"")
 
     def is_due(self) -> bool:
         """Return whether the open segment is large or old enough to be committed."""

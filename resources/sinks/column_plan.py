@@ -67,15 +67,14 @@ def plan_changes(
     Raises:
         SchemaMismatch: A column to change is not there, or another has its new name.
         ConfigError: The sink makes no such changes, a name is no column name, a type cannot be
-            reached in place, or the columns before and after the list look the same (columns
-            that change names in a circle).
+            reached in place, or the columns before and after the list look the same and making
+            it twice would move values (columns that change names in a circle).
     """
     planner = _Planner(target, rules)
     planner.check(changes)
     whole = planner.try_forward(live, changes)
     if whole is not None:
-        renames = any(isinstance(c, RenameColumn) for c in changes)
-        if renames and planner.may_be_done(live, changes):
+        if planner.may_be_done(live, changes) and not _is_harmless_twice(live, changes):
             raise ConfigError(
                 "these changes leave columns of the same names and types as before, so that after "
                 "a crash it could not be told whether they were made",
@@ -217,6 +216,21 @@ class _Planner:
             where=str(self._target),
             remedy="make the change by hand, or materialize the table's snapshot partition",
         )
+
+
+def _is_harmless_twice(live: pa.Schema, changes: Sequence[ColumnChange]) -> bool:
+    """Return whether every column gets its values from the same one if the list is made again."""
+    origins: dict[str, str | None] = {name: name for name in live.names}
+    for change in changes:
+        match change:
+            case AddColumn(column=column, copy_of=copy_of):
+                origins[column.name] = origins[copy_of] if copy_of else None
+            case DropColumn(name=name):
+                del origins[name]
+            case RenameColumn(old=old, new=new):
+                origins[new] = origins.pop(old)
+    again = {name: origins.get(origin) if origin else None for name, origin in origins.items()}
+    return again == origins
 
 
 def _new_name(change: ColumnChange) -> str:

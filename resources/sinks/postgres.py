@@ -162,6 +162,11 @@ class PostgresSink:
         with self._database.reading(str(target)) as connection:
             return self._alter.render(connection, target, changes)
 
+    def execute(self, statements: Sequence[str]) -> None:
+        """Run statements a person gave, in one transaction; see `Sink.execute`."""
+        with self._database.transaction("a statement given") as connection:
+            self._alter.execute(connection, statements)
+
     def read_watermark(self, target: TargetId, feed: Feed) -> Watermark | None:
         """Return a feed's watermark, None if there is none."""
         with self._database.reading(str(target)) as connection:

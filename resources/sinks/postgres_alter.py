@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psycopg
 import pyarrow as pa
 import pyarrow.types as t
 
-from resources.errors import ConfigError
+from resources.errors import ConfigError, TransientError
 from resources.failpoints import failpoint
 from resources.model.column_change import (
     AddColumn,
@@ -29,6 +30,7 @@ from resources.sinks.contract import TargetId
 from resources.sinks.postgres_catalog import PostgresCatalog
 from resources.sinks.postgres_connection import run
 from resources.sinks.postgres_ddl import C_COLLATION
+from resources.sinks.postgres_errors import translate
 from resources.sinks.postgres_names import SYSTEM_COLUMNS, fold, literal, quote
 from resources.sinks.postgres_pool import Connection
 from resources.sinks.retype import does_not_fit, is_exact, widens
@@ -90,6 +92,22 @@ class PostgresAlter:
                 run(connection, statement)
             failpoint("sink.alter.after_change")
         ledger.write_arrow(connection, target, plan.after)
+
+    def execute(self, connection: Connection, statements: Sequence[str]) -> None:
+        """Run statements given by a person; call it within a transaction; see `Sink.execute`."""
+        for number, statement in enumerate(statements, start=1):
+            # Inside DO no statement can end the transaction, however many there are in one text.
+            body = f"BEGIN EXECUTE {literal(statement)}; END"
+            try:
+                run(connection, f"DO {literal(body)}")
+            except psycopg.Error as error:
+                meant = translate(error, "")
+                if isinstance(meant, TransientError):
+                    raise
+                raise ConfigError(
+                    f"statement {number} was refused: {meant.message}",
+                    remedy="nothing was changed; decide again with other statements",
+                ) from None
 
     def _plan(
         self, connection: Connection, target: TargetId, changes: Sequence[ColumnChange]

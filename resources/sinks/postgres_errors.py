@@ -25,12 +25,14 @@ from resources.sinks.shape import RESERVED_NAMESPACE
 _REFUSED = ("22", "23")
 _ROW_LIMITS = frozenset({"54000", "P0001"})
 """A key too long for an index or a row too wide for a page; a trigger that raises an error."""
+# Codes, and classes of codes, of what passes by itself or by help from outside.
 _LATER = {
     "08": "check that the server runs and can be reached from here",
-    "25": "the server takes no writes: name the primary server, or wait for its fail-over",
+    "25006": "the server takes no writes: name the primary server, or wait for its fail-over",
     "40": "run again: another transaction was in the way",
     "53": "free disk space or memory on the server, or raise its max_connections",
-    "55": "another session holds a lock: see pg_locks, or raise `lock_timeout`",
+    "55006": "another session uses it: see pg_stat_activity",
+    "55P03": "another session holds a lock: see pg_locks, or raise `lock_timeout`",
     "57": "run again when the server is up",
     "58": "look into the server's log: it cannot read or write its files",
 }
@@ -79,8 +81,9 @@ def translate(error: psycopg.Error, where: str) -> CdcError:
             where=where,
             remedy=f"drop what stands in the way first: {error.diag.message_detail or said}",
         )
-    if code[:2] in _LATER:
-        return SinkUnavailable(said, where=where, remedy=_LATER[code[:2]])
+    remedy = _LATER.get(code) or _LATER.get(code[:2])
+    if remedy:
+        return SinkUnavailable(said, where=where, remedy=remedy)
     if not code and isinstance(error, psycopg.OperationalError):
         return SinkUnavailable("the connection was lost", where=where, remedy=_LATER["08"])
     return TerminalError(f"PostgreSQL refused the statement ({said})", where=where)

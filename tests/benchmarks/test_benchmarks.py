@@ -25,6 +25,10 @@ PIPELINE = {
     *(f"pipeline.snapshot.{r}" for r in ("ours", "ours_cpu", "dlt")),
     *(f"pipeline.changes.{r}" for r in ("ours", "ours_cpu", "dagster")),
 }
+TRANSFORM = {
+    *(f"transform.{rule}" for rule in ("none", "projection", "computed")),
+    *(f"transform.{rule}_ratio" for rule in ("projection", "computed")),
+}
 
 
 def figures(*arguments: str) -> dict[str, float]:
@@ -56,6 +60,12 @@ def test_pipeline_measures_loads_and_changes_and_ends_equal() -> None:
     assert min(found.values()) > 0
 
 
+def test_transform_measures_every_rule() -> None:
+    found = figures("benchmarks.transform", "--batches", "1", "--rounds", "1")
+    assert set(found) == TRANSFORM
+    assert min(found.values()) > 0
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_every_benchmark_takes_the_options_that_all_are_run_with(name: str) -> None:
     done = subprocess.run(
@@ -71,6 +81,6 @@ def test_every_benchmark_takes_the_options_that_all_are_run_with(name: str) -> N
 
 def test_the_page_explains_every_figure() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    missing = {name for name in WIRE | PIPELINE if f"`{name}`" not in page}
+    missing = {name for name in WIRE | PIPELINE | TRANSFORM if f"`{name}`" not in page}
     # Readers of one workload stand in one line: `binlog.bulk.{limit,ours}`.
     assert {n for n in missing if f"`{n.rpartition('.')[0]}.{{" not in page} == set()

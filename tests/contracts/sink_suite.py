@@ -5,12 +5,13 @@ from __future__ import annotations
 from tests.contracts.sink_alter import SinkAlter
 from tests.contracts.sink_folds import SinkFolds
 from tests.contracts.sink_loads import SinkLoads
+from tests.contracts.sink_retype import SinkRetype
 from tests.contracts.sink_shared import SinkShared
 from tests.contracts.sink_values import SinkValues
 from tests.contracts.sink_writes import SinkWrites
 
 
-class SinkSuite(SinkWrites, SinkLoads, SinkAlter, SinkShared, SinkFolds, SinkValues):
+class SinkSuite(SinkWrites, SinkLoads, SinkAlter, SinkRetype, SinkShared, SinkFolds, SinkValues):
     """What every sink passes.
 
     A subclass overrides `open`, and `killed` where a sink survives its process.

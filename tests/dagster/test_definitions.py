@@ -58,7 +58,7 @@ JOBS = {
     *(
         f"{name}_{job}"
         for name in ("clicks", "latest", "shop")
-        for job in ("sync", "replay", "compact", "decide", "plan")
+        for job in ("sync", "replay", "compact", "decide", "plan", "refold")
     ),
     "shop_snapshot",
 }

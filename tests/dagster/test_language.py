@@ -201,3 +201,35 @@ def test_an_edited_pipeline_is_planned_and_its_tables_wait_until_they_are_read_a
     assert latest_check(room, key, "dirty_rows").passed
     lineage = metadata(room.events(key)[0])["dagster/column_lineage"].deps_by_column
     assert [d.column_name for d in lineage["double_price"]] == [f"{shop}.orders.price"]
+
+
+def test_edited_rules_are_folded_again_from_a_log_that_has_every_row(
+    room: Room, mysql: FamilyServer, mysql_db: str, name: str
+) -> None:
+    run_sql(mysql, f"CREATE TABLE {mysql_db}.seed (id INT PRIMARY KEY)")
+    rule = [{"source": f"{mysql_db}.orders_*", "filter": "id < 10"}]
+    room.write_mysql(mysql, mysql_db, name, transform=rule, **SHARDS)
+    assert room.execute(f"{name}_snapshot").success
+    shards(mysql, mysql_db)  # made while the pipeline follows: the log has all their rows
+    run_sql(
+        mysql,
+        f"INSERT INTO {mysql_db}.orders_1 VALUES (11, 'bag'), (12, 'cup')",
+        f"DELETE FROM {mysql_db}.orders_1 WHERE id = 1",
+    )
+    assert room.execute(f"{name}_sync").success
+    assert [row[:2] for row in room.target("wh", "orders")] == [(2, "pen")]
+    rule[0]["filter"] = "id > 1"
+    room.write_mysql(mysql, mysql_db, name, transform=rule, **SHARDS)
+    assert room.execute(f"{name}_sync").success
+    key = naming.table_key(name, ALL)
+    assert f"{name}_refold" in str(observations(room, key)[0].metadata["reason"].value)
+    assert f"{name}_refold" in output(room.execute(f"{name}_plan"))["plan"]
+    room.write_mysql(mysql, mysql_db, name, transform=rule, source={"port": 1}, **SHARDS)
+    assert room.execute(f"{name}_refold").success  # the source may be down
+    expected = [(2, "pen"), (11, "bag"), (12, "cup")]
+    assert [row[:2] for row in room.target("wh", "orders")] == expected
+    assert latest_check(room, key, "dirty_rows").passed
+    room.write_mysql(mysql, mysql_db, name, transform=rule, **SHARDS)
+    run_sql(mysql, f"DELETE FROM {mysql_db}.orders_2", f"UPDATE {mysql_db}.orders_1 SET item='x'")
+    assert room.execute(f"{name}_sync").success
+    assert [row[:2] for row in room.target("wh", "orders")] == [(11, "x"), (12, "x")]

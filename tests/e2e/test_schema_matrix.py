@@ -8,7 +8,6 @@ sink and kills processes; `make test` runs each server and each sink once.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -26,16 +25,15 @@ from tests.e2e.schema_cases import CASES, SchemaCase
 from tests.mysql.room import tcp_settings
 
 WORDS: tuple[PolicyWord, ...] = get_args(PolicyWord)
-KILLS = (
-    "apply.before_alter",
-    "apply.after_alter",
-    "apply.before_truncate",
-    "apply.after_commit",
-    "copy.before_alter",
-    "copy.before_finish",
-    "copy.after_finish",
-    "sink.before_commit",
+FIRST_KILLS = (
+    ("apply.before_alter", 2),
+    ("apply.after_alter", 3),
+    ("apply.before_truncate", 1),
+    ("copy.before_alter", 1),
+    ("copy.before_finish", 2),
+    ("copy.after_finish", 1),
 )
+LATER_KILLS = (("apply.after_commit", 3), ("sink.before_commit", 5))
 Rows = dict[Any, dict[str, Any]]
 
 
@@ -46,7 +44,7 @@ class Matrix:
         self.server, self.database = server, database
         born = PolicyRule("evolve", "*.*", frozenset({"create_table"}))
         rules = (born, *(PolicyRule(word, f"*.*__{word}") for word in WORDS))
-        options = {"policy": SchemaPolicy("lenient", rules), "segment_rows": 5000}
+        options = {"policy": SchemaPolicy("lenient", rules), "segment_rows": 5000, "sink_hold": 60.0}
         self.setup = child.Setup(tcp_settings(server), database, home, options, postgres=postgres)
         self.tables = {f"{c.name}__{word}": (c, word) for c in CASES for word in WORDS}
 
@@ -136,15 +134,14 @@ def test_every_event_under_every_policy_with_crashes_between(matrix: Matrix) -> 
     matrix.execute(f"INSERT INTO {t} VALUES {case.rows}" for t, (case, _) in matrix.tables.items())
     matrix.sync()
     assert set(matrix.states().values()) == {"live"}, "tables are taken from their CREATE on"
-    kills = itertools.cycle(KILLS)
     crashes = 0
     for step in range(max(len(case.statements) for case in CASES)):
         for table, (case, _) in matrix.tables.items():
             matrix.execute([s.format(t=table) for s in case.statements[step : step + 1]])
-        for count in (1, 2, 4):
-            crashes += matrix.crash(next(kills), count)
+        for kill, count in LATER_KILLS if step else FIRST_KILLS:
+            crashes += matrix.crash(kill, count)
         matrix.sync()
-    assert crashes >= 5, "too few runs were crashed for this test to mean anything"
+    assert crashes >= 7, "too few runs were crashed for this test to mean anything"
     _check(matrix, {"held": "hold", "stopped": "exception"})
     matrix.apply_held()
     matrix.sync()

@@ -23,6 +23,7 @@ from resources.sinks.contract import Feed, Fence, TargetId, TargetTable, Waterma
 from resources.sinks.postgres import PostgresSink
 from tests.contracts.sink_shared_steps import NORTH, SHARED, SOUTH, shared_rows
 from tests.contracts.sink_steps import FEED, SCHEMA, STEPS, TARGET, fence, keys_of, load, rows_of
+from tests.docs.pages import marked
 from tests.servers.postgres import PostgresServer
 from tests.sinks.postgres_room import Room
 from tests.sinks.postgres_room import room as room
@@ -379,6 +380,22 @@ def test_rights_that_are_missing(room: Room, request: pytest.FixtureRequest) -> 
     room.run(database, "DROP SCHEMA IF EXISTS _cdc CASCADE")
     with room.sink(name) as again:
         again.drop_table(TARGET.id)
+
+
+def test_the_documented_grants_suffice(room: Room, request: pytest.FixtureRequest) -> None:
+    database = room.database(request.node.name)
+    room.run(database, "DROP SCHEMA IF EXISTS _cdc CASCADE", "DROP USER IF EXISTS cdc")
+    (grants,) = marked("docs/postgres.md", "grants")
+    room.run(database, *grants.replace("lake", database).strip().split("\n"))
+    with PostgresSink(room.url(database, "cdc", "secret")) as sink:
+        assert sink.check_table(TARGET) == []
+        for step in ("merge", "alter"):
+            STEPS[step].prepare(sink)
+            STEPS[step].work(sink)
+            sink.drop_table(TARGET.id)
+    room.run(database, "DROP OWNED BY cdc CASCADE", "DROP USER cdc")
+    with room.sink(request.node.name) as sink:
+        sink.drop_table(TARGET.id)
 
 
 def test_each_process_may_make_the_ledger(room: Room, request: pytest.FixtureRequest) -> None:

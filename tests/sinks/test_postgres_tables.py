@@ -333,6 +333,24 @@ def test_rendered_changes_are_sql_that_can_be_run(place: Place) -> None:
     assert place.sink.render_changes(TARGET.id, changes) == []
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "COMMIT",
+        "UPDATE shop.orders SET name = 'x'; COMMIT",
+        "ROLLBACK; UPDATE shop.orders SET name = 'x'",
+        "UPDATE shop.orders SET name = 'it''s'; SELECT 1 / 0",
+        "VACUUM shop.orders",
+    ],
+)
+def test_statements_of_a_person_cannot_end_the_transaction(place: Place, statement: str) -> None:
+    with pytest.raises(ConfigError, match="statement 2 was refused"):
+        place.sink.execute(["DELETE FROM shop.orders", statement])
+    assert place.rows() == [(1, "one"), (2, "two"), (3, None)]
+    place.sink.execute(["UPDATE shop.orders SET name = 'it''s 100%'; SELECT 1"])
+    assert {name for _, name in place.rows()} == {"it's 100%"}
+
+
 def test_tables_of_the_user_are_taken_as_they_fit(place: Place) -> None:
     place.run(
         "CREATE TABLE shop.mine (name text, id bigint)",

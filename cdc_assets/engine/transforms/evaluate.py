@@ -38,8 +38,12 @@ Indices = npt.NDArray[np.int64]
 NONE: Indices = np.empty(0, np.int64)
 
 
-# A subexpression that occurs twice would be computed outside of the TRY that should catch it.
-_CAUTIOUS = (*_SETTINGS, "SET disabled_optimizers = 'common_subexpressions'")
+# A subexpression that occurs twice would be computed outside of the TRY that should catch it, and
+# constants folded into each other (`y * big * 1000000`) may overflow where no row does.
+_CAUTIOUS = (
+    *_SETTINGS,
+    "SET disabled_optimizers = 'common_subexpressions,expression_rewriter'",
+)
 
 
 class _Local(threading.local):

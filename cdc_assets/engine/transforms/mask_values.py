@@ -33,8 +33,11 @@ def digests_of(values: pa.Array, mask: Mask) -> pa.Array:
     if is_text(values.type):
         raw = values.cast(pa.large_binary() if values.type == pa.large_string() else pa.binary())
     encoded = pc.dictionary_encode(raw)
-    digest = _digest(mask)
-    distinct = [digest(canonical(v)) for v in encoded.dictionary.to_pylist()]
+    digest, found = _digest(mask), encoded.dictionary.to_pylist()
+    if raw.type in (pa.binary(), pa.large_binary()):
+        distinct = list(map(digest, found))
+    else:
+        distinct = [digest(canonical(v)) for v in found]
     offsets = np.arange(len(distinct) + 1, dtype=np.int32) * DIGEST
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer("".join(distinct).encode("ascii"))]
     texts = pa.Array.from_buffers(pa.string(), len(distinct), buffers)

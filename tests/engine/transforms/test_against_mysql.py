@@ -161,7 +161,7 @@ def test_expressions_give_what_mysql_gives(
 
 @pytest.mark.nightly
 @given(st.lists(row, min_size=50, max_size=50))
-@settings(max_examples=60, phases=WITHOUT_SHRINKING)
+@settings(max_examples=20, phases=WITHOUT_SHRINKING)
 def test_expressions_give_what_mysql_gives_for_many_rows(
     connection: pymysql.Connection[Any], rows: list[dict[str, Any]]
 ) -> None:

@@ -96,7 +96,7 @@ REFUSED = {
     "JSON_EXTRACT(j, '$.*')": ("$.* is no JSON path of names and positions", "several values"),
     "j->'$[*]'": ("no JSON path of names and positions", ""),
     "SPLIT_INDEX(s, ',', -1)": ("SPLIT_INDEX counts from 0", ""),
-    "REGEXP_REPLACE(s, 'a', '$x')": ("$ in the replacement names no group", "$1"),
+    "REGEXP_REPLACE(s, 'a', '$x')": ("$ in '$x' names no group", "$1"),
     "REGEXP_REPLACE(s, 'a', s2)": ("argument 3 of REGEXP_REPLACE is text, not a text literal", ""),
     "s REGEXP 'a('": ("it fails whatever the row", "pattern"),
     "f DIV 2": ("DIV divides whole numbers and decimals", "FLOOR"),

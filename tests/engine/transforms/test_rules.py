@@ -60,6 +60,16 @@ def test_an_expression_sees_output_columns_and_metadata() -> None:
     assert [r["id"] for r in done.rows.to_pylist()] == [0, 1, 3]
 
 
+def test_a_row_whose_column_fails_is_not_judged() -> None:
+    rule = RowRule("r", "n", min="5", on_fail="fail")
+    made = transform_of("id", "CAST(s AS SIGNED) AS n", rules=(rule,))
+    done = made.apply_rows(snapshot_rows([{"id": 1, "s": "x"}, {"id": 2, "s": "7"}]), CONTEXT)
+    assert done.rows.to_pylist() == [{"id": 2, "n": 7}]
+    assert [(f.column, f.message) for f in done.failed] == [
+        ("n", "`CAST(s AS SIGNED) AS n` cannot be evaluated for this row")
+    ]
+
+
 def test_skip_makes_a_delete_of_the_row_as_the_filter_does() -> None:
     done = run(RowRule("r", "i", min="0", on_fail="skip"), {"i": -1}, {"i": 1})
     assert picked(done, "_cdc_op", "id") == [(DEL, 0), (UA, 1)]
