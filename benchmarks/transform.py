@@ -1,30 +1,39 @@
-"""What transforms cost: changes masked, transformed and reduced, beside changes reduced alone.
+"""What transforms cost: changes captured, transformed and merged into DuckDB, beside none of it.
 
 Run as `python -m benchmarks.transform [--json] [--quick]`; docs/benchmarks.md says what each figure
 means. `none` is a rule without anything, `projection` renames and leaves out columns and filters,
-`computed` has ten computed columns of every kind and three masks. Every batch goes the way of a
-change on its way to a target: masks as in capture, the transform, and the reduction by key.
+`computed` has ten computed columns of every kind and three masks. A run goes the whole way of a
+change but for the server: masks, the change log, the transform, the reduction, the merge.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from benchmarks.figures import Figure, alternate, arguments, rate, ratio, say, show
-from cdc_assets.engine.reduce import reduce_changes
-from cdc_assets.engine.transforms.mask import compile_masks
+from cdc_assets.engine.pipeline import EngineOptions, Pipeline
+from cdc_assets.engine.rules import Transforms
+from cdc_assets.engine.run import run_sync
 from cdc_assets.engine.transforms.rule import Mask, TransformRule
-from cdc_assets.engine.transforms.transform import BatchContext, compile_transform
-from resources.model.change import RowKind, change_schema
+from resources.model.change import NO_SHAPES, ChangeBatch, LogSlice, RowKind, change_schema
+from resources.model.position import BinlogPosition, Position, ServerIdentity
+from resources.model.source import Finding
 from resources.model.table import Column, TableId, TableSchema
+from resources.sinks.duckdb import DuckDBSink
+from resources.stores.change_log import ChangeLog
+from resources.stores.database import StateDatabase
 
 BATCH_ROWS = 65_536
 BATCHES = 24
 QUICK = 4
+NOW_US = 1_795_000_000_000_000
 SHOP = TableId("shop", "orders")
 SCHEMA = TableSchema(
     SHOP,
@@ -87,10 +96,11 @@ def main() -> None:
 def _figures(batches: list[pa.RecordBatch], rounds: int) -> Iterator[Figure]:
     rows = sum(b.num_rows for b in batches)
     say(f"# {rows:,} changes in {len(batches)} batches")
-    works = {name: _work(rule, batches) for name, rule in RULES.items()}
-    for work in works.values():
-        work()  # compiles, and loads the parser
-    found = alternate(rounds, works)
+    with tempfile.TemporaryDirectory() as folder:
+        works = {name: _work(rule, batches, Path(folder)) for name, rule in RULES.items()}
+        for work in works.values():
+            work()  # compiles, and loads the parser
+        found = alternate(rounds, works)
     none = rate(rows, found["none"].seconds)
     for name, timing in found.items():
         speed = rate(rows, timing.seconds)
@@ -100,19 +110,87 @@ def _figures(batches: list[pa.RecordBatch], rounds: int) -> Iterator[Figure]:
         yield Figure(f"transform.{name}_ratio", share, "of none")
 
 
-def _work(rule: TransformRule, batches: list[pa.RecordBatch]) -> Callable[[], object]:
-    masker = compile_masks([rule], SCHEMA)
-    transform = compile_transform(rule, masker.schema)
-    context = BatchContext(SHOP)
+def _work(rule: TransformRule, batches: list[pa.RecordBatch], folder: Path) -> Callable[[], object]:
+    numbers = itertools.count()
 
     def work() -> None:
-        for batch in batches:
-            done = transform.apply(masker.apply(batch), context)
-            if done.failed:
-                raise SystemExit(f"a row failed: {done.failed[0]}")
-            reduce_changes([done.rows], transform.schema.key)
+        home = folder / f"{rule.filter}{len(rule.masks)}-{next(numbers)}"
+        home.mkdir()
+        options = EngineOptions("bench", history="none", transforms=Transforms((rule,)))
+        db = StateDatabase(f"sqlite:///{home}/state.db")
+        log = ChangeLog(db, "bench", str(home / "log"))
+        lake = str(home / "lake.duckdb")
+        pipeline = Pipeline(
+            "bench", options, BatchSource(batches), lambda: DuckDBSink(lake), db, log, "run"
+        )
+        try:
+            report = run_sync(pipeline)
+        finally:
+            pipeline.close()
+        for table in report.tables.values():
+            if table.outcome != "applied" or table.dirty:
+                raise SystemExit(f"{table.outcome}: {table.reason}, {table.dirty} rows failed")
 
     return work
+
+
+class BatchSource:
+    """A source that has batches in place of a server.
+
+    Args:
+        batches: Record batches of `change_schema(SCHEMA)`.
+    """
+
+    def __init__(self, batches: list[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._identity = ServerIdentity("mysql", "bench")
+
+    def _at(self, number: int) -> BinlogPosition:
+        return BinlogPosition("bench.000001", number, "", self._identity)
+
+    def identity(self) -> ServerIdentity:
+        """Return the same server always."""
+        return self._identity
+
+    def current_position(self) -> BinlogPosition:
+        """Return the place behind the last batch."""
+        return self._at(len(self._batches))
+
+    def start_position(self) -> BinlogPosition:
+        """Return the place before the first batch."""
+        return self._at(0)
+
+    def list_tables(self) -> list[TableId]:
+        """Return the one table."""
+        return [SHOP]
+
+    def read_schemas(self, tables: Sequence[TableId]) -> dict[TableId, TableSchema]:
+        """Return its schema."""
+        return dict.fromkeys(tables, SCHEMA)
+
+    def check(self) -> list[Finding]:
+        """Find nothing."""
+        return []
+
+    def stream_changes(
+        self,
+        start: Position,
+        until: Position | None,
+        stop: Callable[[], bool],
+        shapes: Mapping[TableId, str] = NO_SHAPES,
+    ) -> Iterator[LogSlice]:
+        """Yield a slice per batch."""
+        for number, batch in enumerate(self._batches, 1):
+            changes = [ChangeBatch(SCHEMA, batch)]
+            moment = NOW_US + number
+            yield LogSlice(changes, self._at(number), batch.num_rows, moment, moment)
+
+    def lag_bytes(self, position: Position) -> int | None:
+        """Return none."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def _batches(count: int) -> list[pa.RecordBatch]:

@@ -167,7 +167,8 @@ def resting_shown(
     if shared:
         lines = ["| source table | state | reason |", "|---|---|---|"]
         lines += [
-            f"| {cut(str(s.table))} | {s.status} | {cut(s.reason)} |" for s in states[:TABLE_LINES]
+            f"| {cut(str(s.table))} | {s.status} | {cut(s.reason.removeprefix(f'{s.table}: '))} |"
+            for s in states[:TABLE_LINES]
         ]
         if len(states) > TABLE_LINES:
             lines.append(f"| … {len(states) - TABLE_LINES} more | | |")

@@ -6,7 +6,6 @@ deciding each way does, who reads it, and the exact configuration that decides i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -97,14 +96,14 @@ def title(change: SchemaChange) -> str:
 def to_decide(pipeline: str, change: SchemaChange) -> str:
     """Return how a change is decided, in the Launchpad and by a command."""
     job = naming.job_name(pipeline, "decide")
-    config = {"change": change.id, "decision": "apply", "why": "…"}
-    run = {"ops": {naming.op_name(pipeline, "decide"): {"config": config}}}
-    text = json.dumps(run, ensure_ascii=False)
+    config = (
+        f"ops:\n  {naming.op_name(pipeline, 'decide')}:\n    config:\n"
+        f"      change: {change.id}\n      decision: apply\n      why: …"
+    )
     return (
         f"In the Launchpad of the job `{job}` (`decision` is `apply`, `skip` or `replace`):\n\n"
-        f"```json\n{text}\n```\n\nor by\n\n"
-        f"```sh\necho '{text}' |\n"
-        f"  dagster job execute -m cdc_assets.definitions -j {job} -c /dev/stdin\n```"
+        f"```yaml\n{config}\n```\n\nor, with that in a file, by\n\n"
+        f"```sh\ndagster job execute -m cdc_assets.definitions \\\n  -j {job} -c decide.yaml\n```"
     )
 
 

@@ -52,7 +52,10 @@ def plan_words(pipeline: str, plan: FilePlan) -> str:
     )
     parts += _section(
         "Waiting, whatever the file says",
-        [f"`{table}`: {status}: {_line(reason)}" for table, status, reason in plan.waiting],
+        [
+            f"`{table}`: {status}: {_line(reason.removeprefix(f'{table}: '))}"
+            for table, status, reason in plan.waiting
+        ],
     )
     return "\n\n".join(parts)
 

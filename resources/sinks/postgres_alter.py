@@ -36,7 +36,7 @@ from resources.sinks.postgres_pool import Connection
 from resources.sinks.retype import does_not_fit, is_exact, widens
 
 KINDS = frozenset({"add", "drop", "rename", "retype"})
-_WHOLE_IN_FLOAT = {32: 2**24, 64: 2**53}
+_MANTISSA = {32: 24, 64: 53}
 _FLOAT32 = ("3.4028234663852886e38", "1.401298464324817e-45")
 
 
@@ -222,11 +222,14 @@ def _misfit(column: str, old: pa.DataType, new: pa.DataType) -> str:
 def _float_misfit(column: str, new: pa.DataType) -> str:
     """Return the condition that a whole number has no float of its value.
 
-    Past 2**63 every one is taken for a misfit: nothing holds it beside its float.
+    Near and past 2**63 a float does not go back into a bigint; there the spacing of floats tells.
     """
+    bits = _MANTISSA[new.bit_width]
     name = "real" if new.bit_width == 32 else "double precision"
+    number = f"CAST({column} AS numeric)"
     return (
-        f"CASE WHEN abs(CAST({column} AS numeric)) <= {_WHOLE_IN_FLOAT[new.bit_width]} THEN false "
-        f"WHEN abs(CAST({column} AS numeric)) >= 9223372000000000000 THEN true "
+        f"CASE WHEN abs({number}) <= {2**bits} THEN false "
+        f"WHEN abs({number}) >= {2**63} THEN {number} % {2 ** (64 - bits)} <> 0 "
+        f"WHEN abs({number}) >= {2**63 - 2**40} THEN {number} % {2 ** (63 - bits)} <> 0 "
         f"ELSE CAST(CAST({column} AS {name}) AS bigint) <> {column} END"
     )
