@@ -40,8 +40,10 @@ class DecideConfig(dg.Config):
         description="`list` shows what is held and decides nothing. `apply` makes the change in "
         "the target. `skip` leaves the target as it is. `replace` runs `ddl` in its place.",
     )
-    change: int | None = Field(
-        default=None, description="The id of one change, as `list` and the table's page show it."
+    change: int = Field(
+        default=0,
+        ge=0,
+        description="The id of one change, as `list` and the table's page show it; 0 for none.",
     )
     table: str = Field(
         default="",
@@ -168,12 +170,12 @@ def choose(
             remedy="change: 12, decision: apply, why: … ; with table: shop.orders in place of "
             "change for all of its changes, and ddl: … with decision: replace",
         )
-    if config.change is not None:
+    if config.change:
         chosen = [change for change in held if change.id == config.change]
     else:
         chosen = [change for change in held if matches(config.table, change.table)]
     if not chosen:
-        about = config.table if config.change is None else f"change {config.change}"
+        about = f"change {config.change}" if config.change else config.table
         raise ConfigError(
             f"nothing is held for {about}",
             where="run config",
@@ -194,7 +196,7 @@ def run_user(tags: Mapping[str, str]) -> str:
 
 
 def _problem(config: DecideConfig) -> str:
-    if (config.change is None) == (not config.table):
+    if bool(config.change) == bool(config.table):
         return "a decision is about a `change` or about a `table`, one of both"
     if not config.why.strip():
         return "a decision needs its reason in `why`"

@@ -53,7 +53,7 @@ def lineage_metadata(
             names = feed.schema.names if feed is not None else ()
             lineages[table] = {c: made for c, made in widest.lineage.items() if c in names}
     return {
-        "dagster/column_schema": column_schema(widest.schema),
+        "dagster/column_schema": column_schema(widest.schema, widest.lineage),
         "dagster/column_lineage": column_lineage(pipeline.name, lineages),
     }
 

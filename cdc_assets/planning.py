@@ -48,6 +48,8 @@ class Facts:
         wanted: The same, by the file as it is now.
         whole: Tables of which the change log has every row.
         shapes: Targets of feeds with something to do.
+        pending: By table and target, what changes of the source's columns that are not applied
+            yet will come to, in words.
         clashes: Targets that several tables have without a rule that merges them.
         history: Where first rows come from.
     """
@@ -61,6 +63,7 @@ class Facts:
     wanted: Mapping[tuple[TableId, str], Config] = field(default_factory=dict)
     whole: frozenset[TableId] = frozenset()
     shapes: Mapping[tuple[TableId, str], TargetShape] = field(default_factory=dict)
+    pending: Mapping[tuple[TableId, str], Sequence[str]] = field(default_factory=dict)
     clashes: Mapping[TableId, Sequence[TableId]] = field(default_factory=dict)
     history: History = "snapshot"
 
@@ -92,6 +95,7 @@ class FilePlan:
     Args:
         new: Tables the pipeline does not know yet, per target.
         edited: Feeds whose rules changed.
+        pending: Tables, their targets, and what changes of their columns will come to.
         left: Tables the patterns no longer select.
         gone: Selected tables that are not on the source any more.
         unfed: Targets a table was routed to and is no longer.
@@ -102,6 +106,7 @@ class FilePlan:
 
     new: tuple[FeedPlan, ...] = ()
     edited: tuple[FeedPlan, ...] = ()
+    pending: tuple[tuple[TableId, str, tuple[str, ...]], ...] = ()
     left: tuple[TableId, ...] = ()
     gone: tuple[TableId, ...] = ()
     unfed: tuple[tuple[TableId, str], ...] = ()
@@ -138,6 +143,7 @@ def plan_file(facts: Facts) -> FilePlan:
     return FilePlan(
         tuple(new),
         tuple(edited),
+        tuple((t, target, tuple(words)) for (t, target), words in sorted(facts.pending.items())),
         tuple(sorted(t for t in facts.known if t not in facts.chosen)),
         tuple(sorted((facts.chosen & set(facts.known)) - facts.selected)),
         tuple(unfed),

@@ -7,10 +7,13 @@ columns.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cdc_assets.engine.columns import TargetColumns
 from cdc_assets.engine.configs import feed_config, log_is_whole
+from cdc_assets.engine.report import TableReport
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import Route
 from cdc_assets.planning import Facts, TargetShape, plan_file
@@ -20,10 +23,11 @@ from resources.model.table_id import TableId
 
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
+    from cdc_assets.engine.shaping import Shaping
     from resources.sinks.contract import Sink
 
-MOST_SHAPES = 200
-"""Feeds whose columns are compared; of more, only what is done is said."""
+MOST_SHAPES = 500
+"""Feeds whose columns are compared, those with something to do first."""
 
 
 def gather_facts(pipeline: Pipeline, selects: Callable[[TableId], bool]) -> Facts:
@@ -59,28 +63,46 @@ def gather_facts(pipeline: Pipeline, selects: Callable[[TableId], bool]) -> Fact
 
 
 def _with_details(pipeline: Pipeline, facts: Facts) -> Facts:
-    """Return the facts with what is asked only of tables with something to do."""
+    """Return the facts with what has to be asked of source and sink."""
     first = plan_file(facts)
     busy = {(plan.table, plan.target) for plan in (*first.new, *first.edited)}
     whole = frozenset(p.table for p in first.edited if log_is_whole(pipeline, p.table))
-    routes = [r for found in facts.routes.values() for r in found if (r.table, r.target) in busy]
-    return Facts(
-        **{**vars(facts), "whole": whole, "shapes": _shapes(pipeline, routes[:MOST_SHAPES])}
-    )
-
-
-def _shapes(pipeline: Pipeline, routes: Iterable[Route]) -> dict[tuple[TableId, str], TargetShape]:
-    wanted = list(routes)
-    schemas = pipeline.source.read_schemas(sorted({route.table for route in wanted}))
-    shapes = {}
-    with pipeline.sink() as sink:
-        for route in wanted:
-            if route.table in schemas:
-                stored = pipeline.options.transforms.stored(schemas[route.table])
-                shape = pipeline.shaping(route, stored).wanted
-                shapes[route.table, str(route.target)] = _compare(sink, route, shape)
+    routes = [r for t in sorted(facts.selected) for r in facts.routes[t]]
+    first_busy = sorted(routes, key=lambda r: (r.table, r.target) not in busy)[:MOST_SHAPES]
+    schemas = pipeline.source.read_schemas(sorted({route.table for route in first_busy}))
+    shapes: dict[tuple[TableId, str], TargetShape] = {}
+    pending: dict[tuple[TableId, str], tuple[str, ...]] = {}
+    for route in first_busy:
+        if route.table not in schemas:
+            continue
+        stored = pipeline.options.transforms.stored(schemas[route.table])
+        shaping = pipeline.shaping(route, stored)
+        name = (route.table, str(route.target))
+        if (route.table, route.target) in busy:
+            with pipeline.sink() as sink:
+                shapes[name] = _compare(sink, route, shaping.wanted)
+        elif words := _pending(pipeline, route, shaping):
+            pending[name] = words
     pipeline.release_sink()
-    return shapes
+    return replace(facts, whole=whole, shapes=shapes, pending=pending)
+
+
+def _pending(pipeline: Pipeline, route: Route, shaping: Shaping) -> tuple[str, ...]:
+    """Return what becomes of the difference between the source's columns and those applied."""
+    columns = TargetColumns(pipeline, route, TableReport(route.table, target_id(route)))
+    if columns.before is None or columns.live is None:
+        return ()
+    if columns.before.fingerprint() == shaping.wanted.fingerprint():
+        return ()
+    steps = columns.plan(shaping).steps
+    with pipeline.sink() as sink:
+        ddl = ["; ".join(sink.render_changes(target_id(route), s.changes)) for s in steps]
+    return tuple(
+        f"{step.event.replace('_', ' ')} {', '.join(step.columns)} ({step.change_class}, policy "
+        f"{step.policy}): {step.action}" + (f": {text}" if text else "")
+        for step, text in zip(steps, ddl, strict=True)
+        if step.action != "nothing"
+    )
 
 
 def _compare(sink: Sink, route: Route, wanted: TableSchema) -> TargetShape:

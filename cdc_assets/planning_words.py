@@ -33,6 +33,16 @@ def plan_words(pipeline: str, plan: FilePlan) -> str:
     parts += _section("New tables", [_feed(pipeline, feed) for feed in plan.new])
     parts += _section("Edited rules", [_feed(pipeline, feed) for feed in plan.edited])
     parts += _section(
+        "Changes of columns that are not applied yet",
+        [
+            f"`{table}`"
+            + (f" → `{target}`" if target != str(table) else "")
+            + ":"
+            + "".join(f"\n  - {_line(line)}" for line in words)
+            for table, target, words in plan.pending
+        ],
+    )
+    parts += _section(
         "No longer selected",
         [
             f"`{table}`: its targets stay as they are and get no more changes; nothing is dropped. "

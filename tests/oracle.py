@@ -54,8 +54,8 @@ def mysql_rows(connection: Any, database: str, table: str) -> list[tuple[Any, ..
 
 
 def postgres_rows(connection: Any, schema: str, table: str) -> list[tuple[Any, ...]]:
-    """Read a PostgreSQL table as plain values."""
-    with connection.cursor() as cursor:
+    """Read a PostgreSQL table as plain values, floats exactly."""
+    with connection.cursor(binary=True) as cursor:
         cursor.execute(f'SELECT * FROM "{schema}"."{table}"')
         return [tuple(_plain(v) for v in row) for row in cursor.fetchall()]
 

@@ -141,9 +141,9 @@ class TargetColumns:
             self._require_fit(shaping)
             return True
         if self.live is None:
-            self._save(shaping)
+            self._save(shaping.wanted)
             return True
-        plan = plan_evolution(self._situation(shaping, notice))
+        plan = self.plan(shaping, notice)
         changes = records.record_plan(
             self.pipeline, self.route, self.report.target, plan, why, notice
         )
@@ -157,11 +157,16 @@ class TargetColumns:
             self.report.outcome, self.report.reason = "held", "; ".join(plan.hold)
             return False
         if plan.reread:
+            self._remember_sets(plan)
             self.report.outcome = "needs_snapshot"
             self.report.reason = records.read_again(self.pipeline, "; ".join(plan.reread) or why)
             return False
         self._alter(plan, shaping, changes)
         return True
+
+    def plan(self, shaping: Shaping, notice: TableNotice | None = None) -> EvolutionPlan:
+        """Return what rows of a shape would come to; asks, and changes nothing."""
+        return plan_evolution(self._situation(shaping, notice))
 
     def _situation(self, shaping: Shaping, notice: TableNotice | None) -> Situation:
         origins = None
@@ -202,7 +207,13 @@ class TargetColumns:
             self.forget()
             plan = replace(plan, failed=plan.failed | failed)
         self.kept, self.ignored, self.failed = plan.kept, plan.ignored, plan.failed
-        self._save(shaping)
+        self._save(shaping.wanted)
+
+    def _remember_sets(self, plan: EvolutionPlan) -> None:
+        """Keep what a plan leaves out and keeps, for the copy that carries the rest of it out."""
+        self.kept, self.ignored, self.failed = plan.kept, plan.ignored, plan.failed
+        if self.before is not None:
+            self._save(self.before)
 
     def _alter_sink(self, plan: EvolutionPlan, changes: Sequence[SchemaChange]) -> frozenset[str]:
         """Alter the target; returns the columns it refused where the policy passes that over."""
@@ -225,14 +236,14 @@ class TargetColumns:
                 self.pipeline.changes.fail(known[step.event, column], error.message)
         return frozenset(failed)
 
-    def _save(self, shaping: Shaping) -> None:
-        self.before = shaping.wanted
+    def _save(self, schema: TableSchema) -> None:
+        self.before = schema
         self.config = config_text(self.pipeline, self.route)
         self.pipeline.feeds.save(
             FeedShape(
                 self.route.table,
                 str(self.report.target),
-                shaping.wanted,
+                schema,
                 self.report.seq,
                 self.kept,
                 self.ignored,
@@ -294,7 +305,7 @@ class TargetColumns:
         names = {self.fold(c.name) for c in self.live or ()}
         ignored = frozenset(n for n in self.ignored if self.fold(n) not in names)
         self.kept, self.ignored, self.failed = frozenset(kept), ignored, self.failed & ignored
-        self._save(shaping)
+        self._save(shaping.wanted)
 
     def fold(self, name: str) -> str:
         """Return a column's name as the sink compares it."""

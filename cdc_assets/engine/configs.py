@@ -108,6 +108,12 @@ def config_text(pipeline: Pipeline, route: Route) -> str:
     return json.dumps(feed_config(pipeline.name, pipeline.options, route), sort_keys=True)
 
 
+def table_config_text(pipeline: Pipeline, table: TableId) -> str:
+    """Return what the pipeline file says of all feeds of a source table."""
+    routes = pipeline.routes(table)
+    return json.dumps({str(r.target): config_text(pipeline, r) for r in routes}, sort_keys=True)
+
+
 def why_edited(pipeline: Pipeline, route: Route, kept: str) -> str:
     """Return why a feed must not be merged by the file's rules; empty if it may.
 

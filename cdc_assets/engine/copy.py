@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+from cdc_assets.engine.configs import table_config_text
 from cdc_assets.engine.loading import Loading
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.prefetch import ChunkParts, read_ahead
@@ -86,8 +87,12 @@ class _Copy:
                 remedy="check the pipeline's table patterns, or drop the partition",
             )
         snapshot = self.pipeline.snapshots.open_snapshot(self.table)
+        rules = table_config_text(self.pipeline, self.table)
         if snapshot is not None and snapshot.schema.fingerprint() != schema.fingerprint():
             self.pipeline.snapshots.abandon(snapshot.load_id, "the source table was altered")
+            snapshot = None
+        elif snapshot is not None and self.pipeline.snapshots.rules(snapshot.load_id) != rules:
+            self.pipeline.snapshots.abandon(snapshot.load_id, "its rules were edited")
             snapshot = None
         resumed = snapshot is not None
         if snapshot is None:
@@ -97,6 +102,7 @@ class _Copy:
                 last_seq(base_segment),
                 self._visible(base_end),
                 self.source.estimate_rows(schema),
+                rules,
             )
         self.snapshot: Snapshot = snapshot
         self.report = CopyReport(

@@ -183,6 +183,8 @@ def _same_value(value: Any, wanted: pa.DataType) -> Any:  # noqa: ANN401 - any A
         value = Decimal(value)
     elif t.is_integer(wanted) and isinstance(value, Decimal):
         value = int(value) if value == int(value) else None
+    elif t.is_floating(wanted) and isinstance(value, int):  # Arrow looks at the size alone
+        value = float(value) if float(value) == value else None
     held = None if value is None else pa.scalar(value, wanted).as_py()
     if held != value and not (isinstance(value, float) and value != value):
         raise ValueError("another value")

@@ -47,8 +47,8 @@ from resources.sinks.postgres_write import PostgresRows
 class PostgresSink:
     """Target tables in a PostgreSQL database.
 
-    It connects at its first use. Several sinks of one process to one server as one user share a
-    budget of connections; a call waits for one to become free.
+    It connects at its first use, and may be used by several threads. The sinks of one process to
+    one server as one user share a budget of connections; a call waits for one to become free.
 
     Args:
         url: `postgresql://user:password@host:5432/database?sslmode=verify-full`, or libpq's

@@ -6,6 +6,7 @@ with psycopg's errors in our words; the schema `_cdc` is there when one begins.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -52,6 +53,7 @@ class PostgresDatabase:
         self._place = place
         self._limit = max_connections
         self._budget: Budget | None = None
+        self._joining = threading.Lock()
 
     @contextmanager
     def transaction(self, where: str) -> Iterator[Connection]:
@@ -83,17 +85,20 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Leave the budget; a later call joins it again."""
-        if self._budget is not None:
-            leave_budget(self._place, self._budget, self._limit)
-            self._budget = None
+        with self._joining:
+            if self._budget is not None:
+                leave_budget(self._place, self._budget, self._limit)
+                self._budget = None
 
     @contextmanager
     def _begun(self, where: str) -> Iterator[Connection]:
-        if self._budget is None:
-            self._budget = join_budget(self._place, self._limit)
+        with self._joining:
+            if self._budget is None:
+                self._budget = join_budget(self._place, self._limit)
+            budget = self._budget
         try:
-            with self._budget.borrowed(self._place) as connection:
-                self._prepare_ledger(connection, self._budget)
+            with budget.borrowed(self._place) as connection:
+                self._prepare_ledger(connection, budget)
                 yield connection
         except psycopg.Error as error:
             raise translate(error, where) from None

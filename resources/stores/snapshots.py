@@ -21,7 +21,7 @@ from resources.model.position import Position
 from resources.model.table import TableId, TableSchema, schema_from_json
 from resources.stores.database import StateDatabase, clean_text
 from resources.stores.segment_rows import position_from_text, position_to_text
-from resources.stores.tables import chunks, snapshots
+from resources.stores.tables import chunks, snapshot_rules, snapshots
 
 SnapshotState = Literal["planning", "copying", "copied", "done", "abandoned"]
 _OPEN: tuple[SnapshotState, ...] = ("planning", "copying", "copied")
@@ -93,6 +93,7 @@ class SnapshotStore:
         base_seq: int,
         low: Position,
         rows_estimated: int,
+        rules: str = "",
     ) -> Snapshot:
         """Begin a snapshot.
 
@@ -102,6 +103,7 @@ class SnapshotStore:
             base_seq: Changes up to this `_cdc_seq` will be in what the chunks read.
             low: The source's position now.
             rows_estimated: The server's estimate.
+            rules: What the pipeline file says of the table; see `rules`.
 
         Raises:
             TransientError: The table has an open snapshot, begun by another run meanwhile.
@@ -126,6 +128,7 @@ class SnapshotStore:
         try:
             with self._db.begin() as conn:
                 conn.execute(insert(snapshots), row | {"started_us": self._db.now_us(conn)})
+                conn.execute(insert(snapshot_rules), {"load_id": row["load_id"], "rules": rules})
         except IntegrityError:
             raise TransientError(
                 "another run has begun a snapshot of this table",
@@ -133,6 +136,12 @@ class SnapshotStore:
                 remedy="let it end; a repeated run goes on with that snapshot",
             ) from None
         return self._load(str(row["load_id"]))
+
+    def rules(self, load_id: str) -> str:
+        """Return what the pipeline file said when a snapshot began, empty if it is not known."""
+        r = snapshot_rules.c
+        with self._db.read() as conn:
+            return conn.scalar(select(r.rules).where(r.load_id == load_id)) or ""
 
     def add_chunks(self, load_id: str, planned: Iterable[Chunk]) -> None:
         """Add chunks to an open snapshot's plan; those there already stay as they are.

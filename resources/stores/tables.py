@@ -187,6 +187,14 @@ snapshots = Table(
     UniqueConstraint("pipeline", "database_name", "table_name", "open_mark"),
 )
 
+# the rules a snapshot is loaded by; one begun by other rules is not gone on with
+snapshot_rules = Table(
+    "cdc_snapshot_rules",
+    metadata,
+    Column("load_id", _name(40), primary_key=True),
+    Column("rules", _text(), nullable=False),
+)
+
 chunks = Table(
     "cdc_chunks",
     metadata,

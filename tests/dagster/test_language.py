@@ -150,7 +150,7 @@ def test_a_held_change_waits_in_red_until_somebody_decides(
     assert "nothing is held" in failure(decide(room, name, change=change, decision="skip", why="y"))
 
 
-def test_a_whole_table_is_decided_by_its_pattern_and_skipping_leaves_the_target(
+def test_changes_are_planned_before_they_come_and_skipped_or_replaced_when_they_wait(
     room: Room, mysql: FamilyServer, shop: str, name: str
 ) -> None:
     room.write_mysql(mysql, shop, name, pipeline={"schema_changes": "hold"})
@@ -158,13 +158,21 @@ def test_a_whole_table_is_decided_by_its_pattern_and_skipping_leaves_the_target(
     run_sql(
         mysql,
         f"ALTER TABLE {shop}.users ADD COLUMN a INT, ADD COLUMN b INT",
-        f"INSERT INTO {shop}.users VALUES (7, 'eve', NULL, NULL)",
+        f"INSERT INTO {shop}.users VALUES (7, 'eve', 70, NULL)",
     )
+    planned = output(room.execute(f"{name}_plan"))["plan"]
+    assert "add column a (safe, policy hold): hold: ALTER TABLE" in planned
     assert room.execute(f"{name}_sync").success
-    assert output(room.execute(f"{name}_decide"))["held"] == 2
+    listed = output(room.execute(f"{name}_decide"))
+    assert listed["held"] == 2
+    change = int(listed["held changes"].partition(": add column a")[0].rpartition(" ")[2])
+    ddl = f"ALTER TABLE {shop}.users ADD COLUMN a BIGINT DEFAULT -1"
+    done = decide(room, name, change=change, decision="replace", ddl=ddl, why="may grow")
+    assert done.success
+    assert output(done)["still held"] != "nothing"
     done = decide(room, name, table=f"{shop}.u*", decision="skip", why="not needed")
     assert done.success
-    assert room.target(shop, "users")[-1] == (7, "eve")
+    assert room.target(shop, "users") == [(1, "ann", -1), (2, "bob", -1), (7, "eve", 70)]
 
 
 def test_an_edited_pipeline_is_planned_and_its_tables_wait_until_they_are_read_again(

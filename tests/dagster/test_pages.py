@@ -96,6 +96,10 @@ def test_columns_show_both_types_and_a_comment_without_markup() -> None:
     (shown,) = column_schema(schema).columns
     assert shown.type == "int unsigned"
     assert shown.description == "Arrow int64 · source int unsigned · &lt;b&gt; number"
+    (shown,) = column_schema(schema, {"id": frozenset({"id"})}).columns
+    assert shown.description == "Arrow int64 · source int unsigned · &lt;b&gt; number"
+    (shown,) = column_schema(schema, {"id": frozenset({"b", "a"})}).columns
+    assert shown.description == "Arrow int64 · from a, b · source int unsigned · &lt;b&gt; number"
 
 
 def test_links_between_segments_are_compared() -> None:

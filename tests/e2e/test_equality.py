@@ -60,7 +60,7 @@ def _one_history(server: Any, home: Path, seed: int) -> tuple[int, int]:
     writers.create(rnd.choice((0, 30, 150)))
     writers.start()
     try:
-        kills = _run_with_kills(setup, rnd)
+        kills = run_with_kills(setup, rnd)
     finally:
         writers.stop()
     assert child.run(setup, "sync")
@@ -79,7 +79,8 @@ def _one_history(server: Any, home: Path, seed: int) -> tuple[int, int]:
     return kills, writers.transactions
 
 
-def _run_with_kills(setup: child.Setup, rnd: random.Random) -> int:
+def run_with_kills(setup: child.Setup, rnd: random.Random) -> int:
+    """Snapshots and syncs, killed at random and started again; how many were killed."""
     kills = 0
     waiting = list(TABLES)
     rnd.shuffle(waiting)

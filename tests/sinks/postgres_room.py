@@ -14,7 +14,7 @@ import pytest
 from resources.sinks.postgres import PostgresSink
 from tests.servers.postgres import PostgresServer
 
-_KEPT = 6
+_KEPT = 4
 """Places that are remembered: more than any test has open."""
 
 

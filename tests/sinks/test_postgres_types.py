@@ -222,7 +222,7 @@ def test_fifty_megabytes_in_one_value(sink: PostgresSink) -> None:
     assert sink.read_table(target.id).sort_by("id").equals(rows)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_slices_and_chunks_are_encoded_as_whole_columns_are(data: st.DataObject) -> None:
     """Arrow arrays come with offsets, in several chunks, and with rubbish below NULLs."""

@@ -7,6 +7,7 @@ Source: MySQL reference manual "ALTER TABLE Statement", MariaDB "ALTER TABLE".
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from resources.model.table import TableId
 from resources.mysql.binlog.sql_tokens import Token
@@ -25,20 +26,26 @@ OPTIONS = frozenset(
     | {"AUTOEXTEND_SIZE", "DATA", "INDEX", "CONNECTION", "START"}
 )
 """First words of parts that leave every stored value as it is."""
+_COMPUTED = frozenset({"GENERATED", "AS"})
 _FILLS_ROWS = frozenset(
     {"NOT", "DEFAULT", "AUTO_INCREMENT", "GENERATED", "AS", "SERIAL", "PRIMARY", "TIMESTAMP"}
     | {"SYSTEM", "PERIOD"}
 )
 """Words in a new column's definition that can give its old rows another value than NULL."""
+_UNTOLD = _COMPUTED | {"AUTO_INCREMENT", "SERIAL", "SYSTEM", "PERIOD", "VERSIONING"}
+"""Words in a column's new definition that give it values no shape shows."""
+_MAKE_ROOM = frozenset({"UNIQUE", "PRIMARY", "PARTITION"})
+"""Words of parts that some rows may not fit."""
 _PARTITION_CHANGES = frozenset({"DROP", "TRUNCATE", "EXCHANGE", "DISCARD", "IMPORT", "REPAIR"})
 
 
-def alter_effects(statement: Statement, table: TableId) -> Iterator[Effect]:
+def alter_effects(statement: Statement, table: TableId, ignores: bool = False) -> Iterator[Effect]:
     """Yield an ALTER TABLE's effects.
 
     Args:
         statement: Standing just after the table's name.
         table: The table.
+        ignores: Whether it is MariaDB's ALTER IGNORE, which leaves out rows that are in the way.
     """
     while statement.accept("WAIT", "NOWAIT"):
         if statement.peek_word() == "" and not statement.at_end:
@@ -46,9 +53,16 @@ def alter_effects(statement: Statement, table: TableId) -> Iterator[Effect]:
     any_part = False
     for spec in statement.specs():
         any_part = True
-        yield from _spec_effects(statement, table, spec)
+        for effect in _spec_effects(statement, table, spec):
+            yield _ignoring(effect, spec) if ignores else effect
     if not any_part:
         yield Effect(table, "alter", False)
+
+
+def _ignoring(effect: Effect, spec: list[Token]) -> Effect:
+    """Return the effect of a part where rows are left out, and values bent, to make it succeed."""
+    leaves_out = not _MAKE_ROOM.isdisjoint(token.upper for token in spec)
+    return replace(effect, rewrites=effect.rewrites or leaves_out, doubt="")
 
 
 def _spec_effects(statement: Statement, table: TableId, spec: list[Token]) -> Iterator[Effect]:
@@ -64,11 +78,20 @@ def _spec_effects(statement: Statement, table: TableId, spec: list[Token]) -> It
         yield Effect(table, "partition", True)
         yield from _other_table(statement, spec, words)
     elif first == "RENAME" and second == "COLUMN":
-        yield Effect(table, "alter", True, renames=True)
+        yield Effect(table, "alter", True, doubt="names")
+    elif _redefines(words):
+        yield Effect(table, "alter", True, doubt="values")
     elif first in _PARTITION_CHANGES - {"DROP"}:
         yield Effect(table, "alter", True)
     else:
         yield Effect(table, "alter", _rewrites(words))
+
+
+def _redefines(words: list[str]) -> bool:
+    """Return whether a part gives columns new definitions, and nothing else."""
+    if words[:2] == ["CONVERT", "TO"]:
+        return True
+    return words[0] in ("MODIFY", "CHANGE") and _UNTOLD.isdisjoint(words) if words else False
 
 
 def _other_table(statement: Statement, spec: list[Token], words: list[str]) -> Iterator[Effect]:

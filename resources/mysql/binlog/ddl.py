@@ -18,7 +18,7 @@ from resources.model.table import TableId, TableSchema
 from resources.mysql.binlog.alter_specs import alter_effects
 from resources.mysql.binlog.bodies import Query
 from resources.mysql.binlog.sql_tokens import without_literals
-from resources.mysql.binlog.statement import Effect, Statement
+from resources.mysql.binlog.statement import Doubt, Effect, Statement
 
 _TEXT_DML = frozenset({"INSERT", "REPLACE", "UPDATE", "DELETE", "LOAD", "WITH", "MERGE"})
 _ANYTHING = frozenset({"SELECT", "CALL", "DO", "EXECUTE", "IMPORT"})
@@ -57,7 +57,8 @@ class TableEffect:
         shape: The table's shape afterwards, where it is known.
         origins: Per column of `shape` its name before, empty for a new one.
         was: The name the table had before, where it was renamed.
-        renames: Whether it rewrites only in so far as columns have other names.
+        doubt: What the words say it rewrites for, where shapes may show that it does not; as in
+            `Effect`.
     """
 
     table: TableId
@@ -67,7 +68,7 @@ class TableEffect:
     shape: TableSchema | None = None
     origins: tuple[str, ...] = ()
     was: TableId | None = None
-    renames: bool = False
+    doubt: Doubt = ""
 
     def notice(self, seq: int, position: str) -> TableNotice:
         """Return the notice of it.
@@ -111,8 +112,7 @@ def statement_notices(
         return []
     detail = without_literals(statement.tokens)
     return [
-        TableEffect(table, e.kind, e.rewrites, detail, renames=e.renames)
-        for table, e in merged.items()
+        TableEffect(table, e.kind, e.rewrites, detail, doubt=e.doubt) for table, e in merged.items()
     ]
 
 
@@ -127,8 +127,11 @@ def _as_sure(effect: Effect, table: TableId) -> Effect:
     return replace(effect, kind="statement", rewrites=True)
 
 
+_WEIGHTS: dict[Doubt, int] = {"names": 1, "values": 2, "": 3}
+
+
 def _weight(effect: Effect) -> int:
-    return effect.rewrites + (effect.rewrites and not effect.renames)
+    return _WEIGHTS[effect.doubt] if effect.rewrites else 0
 
 
 def _targets(
@@ -218,13 +221,13 @@ def _index_on(statement: Statement) -> Iterator[Effect]:
 
 
 def _alter(statement: Statement) -> Iterator[Effect]:
-    statement.words_until(_OBJECTS)
+    modifiers = statement.words_until(_OBJECTS)
     if statement.next_word() != "TABLE":
         return
     statement.if_exists()
     table = statement.name()
     if table is not None:
-        yield from alter_effects(statement, table)
+        yield from alter_effects(statement, table, "IGNORE" in modifiers)
     else:
         yield from (Effect(any_name, "alter", True) for any_name in statement.candidates())
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from resources.model.table import TableId
 from resources.mysql.binlog.bodies import Query
 from resources.mysql.binlog.sql_tokens import Token, tokenize
 
+Doubt: TypeAlias = Literal["", "names", "values"]
 _END = Token("mark", "")
 
 
@@ -24,14 +26,15 @@ class Effect:
         kind: A notice's kind.
         rewrites: Whether rows or values may change without row events.
         database: Without a table: which database's tables; None for any.
-        renames: Whether it rewrites only in so far as columns have other names.
+        doubt: What a rewriting is due to, where shapes may show that there is none: `names` where
+            columns have other names, `values` where they are also defined anew.
     """
 
     table: TableId | None
     kind: str
     rewrites: bool
     database: str | None = None
-    renames: bool = False
+    doubt: Doubt = ""
 
 
 class Statement:

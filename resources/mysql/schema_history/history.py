@@ -236,7 +236,7 @@ class SchemaHistory:
             if key in out and self._complete and never:
                 del out[key]
             elif key in out and sure:
-                out[key] = told_effect(out[key], change, before)
+                out[key] = told_effect(out[key], change, before, query)
         return list(out.values())
 
     def _take(

@@ -14,6 +14,7 @@ from resources.mysql.binlog.sql_tokens import tokenize, without_literals
 from resources.mysql.schema_history.apply import Shapes
 from resources.mysql.schema_history.changes import TableChange
 from resources.mysql.schema_history.copies import is_swap, swap_origins
+from resources.mysql.schema_history.values import keeps_values
 from resources.mysql.schema_history.wire_names import schema_words
 
 
@@ -49,13 +50,16 @@ def dropped_effect(change: TableChange, query: Query) -> TableEffect:
     return TableEffect(change.table, "drop", True, without_literals(tokenize(query)))
 
 
-def told_effect(effect: TableEffect, change: TableChange, before: Shapes) -> TableEffect:
+def told_effect(
+    effect: TableEffect, change: TableChange, before: Shapes, query: Query
+) -> TableEffect:
     """Return an effect with all that is known of it.
 
     Args:
         effect: What the words of the statement tell, or `swap_effect`.
         change: What the statement did to the table.
         before: What was known before it.
+        query: The statement.
     """
     if change.unknown:
         return effect
@@ -66,10 +70,17 @@ def told_effect(effect: TableEffect, change: TableChange, before: Shapes) -> Tab
         return told if change.before is not None else replace(told, kind="create")
     if is_swap(change, before):
         return replace(told, origins=swap_origins(change, before))
-    if effect.renames:  # the origins say all there is to it
+    if effect.doubt == "names" or (effect.doubt == "values" and _keeps(change, query)):
         told = replace(told, rewrites=False)
     renamed = before.key(change.was) != before.key(change.table)
     return replace(told, was=change.was) if renamed else told
+
+
+def _keeps(change: TableChange, query: Query) -> bool:
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return False
+    return keeps_values(before, after, change.origins, query.sql_mode)
 
 
 def was_not_there(change: TableChange, before: Shapes) -> bool:

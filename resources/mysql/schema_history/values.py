@@ -1,0 +1,143 @@
+"""Whether a statement that defines columns anew leaves every decoded value as it was.
+
+In: the shapes of a table before and after, and the SQL mode the statement ran in. Out: yes only
+where both servers were measured to keep the values; what is not known here may change them.
+
+The servers convert stored rows without row events. In strict mode they refuse a statement that
+would lose a value; else they convert as well as they can.
+Source: MySQL reference manual "ALTER TABLE Statement", "Server SQL Modes"; measured on MySQL 9.7
+and MariaDB 10.11 by `tests/mysql/schema_history/test_values.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from resources.model.table import Column
+from resources.mysql.schema_history.character_sets import character_bytes
+from resources.mysql.schema_history.column_types import BLOBS, TEXTS
+from resources.mysql.schema_history.shape import TableShape
+
+_STRICT = 1 << 21 | 1 << 22
+_PADDED = 1 << 31
+_TYPE = re.compile(r"(\w+)(?:\((\d+)(?:,(\d+))?\))?")
+_INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+_REALS = {"float": 24, "double": 53}
+_FRACTIONAL = frozenset({"time", "datetime", "timestamp"})
+_LONG_BITS = (8, 16, 24, 32)
+_LONG = {
+    name: bits for names in (TEXTS, BLOBS) for name, bits in zip(names, _LONG_BITS, strict=True)
+}
+_WIDEST = "utf8mb4"
+_SIZED = frozenset({"char", "varchar", "varbinary"})
+
+
+def keeps_values(
+    before: TableShape, after: TableShape, origins: Sequence[str], sql_mode: int
+) -> bool:
+    """Return whether every column kept decodes to the values it had.
+
+    Args:
+        before: The table before.
+        after: The table after.
+        origins: Per column of `after` its name before, empty for a new one.
+        sql_mode: The SQL mode of the statement, as its bits are numbered in the log.
+    """
+    old = {column.name: column for column in before.schema.columns}
+    pairs = [(old[o], c) for o, c in zip(origins, after.schema.columns, strict=True) if o]
+    if any(was.generated or now.generated for was, now in pairs):
+        return False  # computed anew, of columns with another definition
+    return all(_keeps(was, now, sql_mode) for was, now in pairs)
+
+
+def _keeps(was: Column, now: Column, sql_mode: int) -> bool:
+    strict = bool(sql_mode & _STRICT)
+    if was.nullable and not now.nullable and (not strict or _name(now) == "timestamp"):
+        return False  # NULL becomes a zero, an empty text, or the time of the statement
+    if was.kind != now.kind:
+        return False
+    if was.charset != now.charset and not (now.charset == _WIDEST and was.charset and strict):
+        return False
+    if was.kind in ("enum", "set"):
+        return _keeps_labels(was, now, strict)
+    if (was.source_type, was.charset) == (now.source_type, now.charset):
+        return True
+    return was.kind == "plain" and _holds(was, now, sql_mode)
+
+
+def _keeps_labels(was: Column, now: Column, strict: bool) -> bool:
+    """Return whether labels stay: an ENUM is copied by label, a SET reads in its labels' order."""
+    if (was.labels, was.charset) == (now.labels, now.charset):
+        return True
+    if not strict:  # two labels that a collation takes for one are only warned of
+        return False
+    if was.kind == "enum":
+        return set(was.labels) <= set(now.labels)
+    return now.labels[: len(was.labels)] == was.labels
+
+
+def _holds(was: Column, now: Column, sql_mode: int) -> bool:
+    """Return whether a plain type holds every value of another one as it is."""
+    name, size, scale = _parts(was)
+    to_name, to_size, to_scale = _parts(now)
+    if name in _INTEGERS and to_name in _INTEGERS:
+        return _holds_integers(was, now)
+    if name == to_name == "decimal":
+        return _signs(was, now) and to_scale >= scale and to_size - to_scale >= size - scale
+    if name in _REALS and to_name in _REALS:
+        exact = not to_size and _REALS[to_name] >= _REALS[name]
+        return exact and _signs(was, now)
+    if name == to_name and name in _FRACTIONAL:
+        return to_size >= size
+    return _holds_text(was, now, sql_mode)
+
+
+def _holds_integers(was: Column, now: Column) -> bool:
+    bits, to_bits = _INTEGERS[_name(was)], _INTEGERS[_name(now)]
+    if _unsigned(was) == _unsigned(now):
+        return to_bits >= bits
+    return _unsigned(was) and to_bits > bits
+
+
+def _holds_text(was: Column, now: Column, sql_mode: int) -> bool:
+    """Return whether a text or binary type is as long; `BINARY` would pad its values."""
+    name, size, _ = _parts(was)
+    to_name, to_size, _ = _parts(now)
+    if bool(was.charset) != bool(now.charset) or to_name == "char" != name:
+        return False
+    if name == "char" != to_name and sql_mode & _PADDED:
+        return False
+    if to_name in _SIZED:
+        return name in _SIZED and to_size >= size
+    if to_name not in _LONG or not (name in _SIZED or name in _LONG):
+        return False
+    return _largest(was, now) < 1 << _LONG[to_name] or to_name in (TEXTS[-1], BLOBS[-1])
+
+
+def _largest(was: Column, now: Column) -> int:
+    """Return the most bytes a value can take in another character set."""
+    name, size, _ = _parts(was)
+    if name in _SIZED:
+        return size * character_bytes(now.charset)
+    longest = (1 << _LONG[name]) - 1
+    return longest if was.charset == now.charset else longest * character_bytes(now.charset)
+
+
+def _parts(column: Column) -> tuple[str, int, int]:
+    match = _TYPE.match(column.source_type.lower())
+    if match is None:
+        return "", 0, 0
+    return match[1], int(match[2] or 0), int(match[3] or 0)
+
+
+def _name(column: Column) -> str:
+    return _parts(column)[0]
+
+
+def _unsigned(column: Column) -> bool:
+    return "unsigned" in column.source_type.lower()
+
+
+def _signs(was: Column, now: Column) -> bool:
+    return _unsigned(was) or not _unsigned(now)
