@@ -294,6 +294,12 @@ class TargetColumns:
         self.report.outcome, self.report.reason = "held", f"{words} waits for a decision"
         return "wait"
 
+    def was_passed_over(self, event: ColumnEventWord, column: str) -> bool:
+        """Return whether a person decided to leave a change of a column out of the target."""
+        changes = self.pipeline.changes.list(self.route.table, ("skipped", "replaced"))
+        target = str(self.report.target)
+        return any((c.target, c.event, c.column) == (target, event, column) for c in changes)
+
     def loaded(self, shaping: Shaping, kept: Iterable[str]) -> None:
         """Remember what a finished copy made of the target.
 

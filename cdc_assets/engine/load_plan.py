@@ -82,6 +82,8 @@ def _load_column(columns: TargetColumns, column: Column, here: Column | None) ->
         return column
     table, shared = columns.route.table, columns.route.shared
     word = columns.pipeline.options.policy.word(table, "alter_column_type")
+    if word == "ignore" or columns.was_passed_over("alter_column_type", column.name):
+        return replace(here, comment=column.comment)
     if word in ("evolve", "try_evolve") and not shared:
         return replace(column, name=here.name)
     wide = widest(here, column)

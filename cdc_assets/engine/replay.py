@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from cdc_assets.engine.columns import TargetColumns
+from cdc_assets.engine.configs import why_edited
 from cdc_assets.engine.conform import conform
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import TableReport
@@ -46,7 +47,7 @@ def replay_dirty(pipeline: Pipeline, table: TableId | None = None) -> list[Table
 
     Returns:
         One report per table and target that had open rows: what was written and what is still
-        refused.
+        refused; `needs_snapshot` if the target was filled by other rules than the file's.
 
     Raises:
         FencedOut: Another run moved a watermark; run the replay again.
@@ -78,6 +79,10 @@ class _Replay:
     def run(self, rows: Sequence[DirtyRow]) -> TableReport:
         """Try them; older ones of a key follow the newest."""
         dirty, report = self.pipeline.dirty, self.report
+        if self.columns.edited:
+            report.outcome = "needs_snapshot"
+            report.reason = why_edited(self.pipeline, self.route, self.columns.config)
+            return report
         table, target = self.route.table, str(report.target)
         newest = {row.key: row for row in sorted(rows, key=lambda r: r.seq)}
         stored = [r for r in newest.values() if r.stage == "apply" and r.image]

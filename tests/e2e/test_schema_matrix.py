@@ -24,6 +24,7 @@ from tests.armed import armed
 from tests.e2e import child
 from tests.e2e.schema_cases import CASES, SchemaCase
 from tests.mysql.room import tcp_settings
+from tests.sinks.postgres_room import room as room
 
 WORDS: tuple[PolicyWord, ...] = get_args(PolicyWord)
 FIRST_KILLS = (
@@ -45,7 +46,8 @@ class Matrix:
         self.server, self.database = server, database
         born = PolicyRule("evolve", "*.*", frozenset({"create_table"}))
         rules = (born, *(PolicyRule(word, f"*.*__{word}") for word in WORDS))
-        options = {"policy": SchemaPolicy("lenient", rules), "segment_rows": 5000, "sink_hold": 60.0}
+        policy = SchemaPolicy("lenient", rules)
+        options = {"policy": policy, "segment_rows": 5000, "sink_hold": 60.0}
         self.setup = child.Setup(tcp_settings(server), database, home, options, postgres=postgres)
         self.tables = {f"{c.name}__{word}": (c, word) for c in CASES for word in WORDS}
 
@@ -126,11 +128,29 @@ def _key(row: dict[str, Any]) -> Any:
     return (row["id"], row["a"]) if row.get("b") == "second of 1" else row["id"]
 
 
-@pytest.fixture
-def matrix(mysql_family: Any, family_db: str, tmp_path: Path) -> Matrix:
-    return Matrix(mysql_family, family_db, tmp_path, "")
+NIGHTLY = pytest.mark.nightly
 
 
+@pytest.fixture(
+    params=[
+        "mysql-duckdb",
+        "mariadb-postgres",
+        pytest.param("mysql-postgres", marks=NIGHTLY),
+        pytest.param("mariadb-duckdb", marks=NIGHTLY),
+    ]
+)
+def matrix(request: pytest.FixtureRequest, tmp_path: Path) -> Matrix:
+    kind, _, sink = request.param.partition("-")
+    server = request.getfixturevalue(kind)
+    database = request.getfixturevalue(f"{kind}_db")
+    url = ""
+    if sink == "postgres":
+        room = request.getfixturevalue("room")
+        url = room.url(room.database("matrix"))
+    return Matrix(server, database, tmp_path, url)
+
+
+@pytest.mark.timeout(600)
 def test_every_event_under_every_policy_with_crashes_between(matrix: Matrix) -> None:
     matrix.sync()  # the log begins before the tables are made
     matrix.execute(f"CREATE TABLE {t} {case.base}" for t, (case, _) in matrix.tables.items())

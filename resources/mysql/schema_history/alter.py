@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from resources.model.table import Column, TableId
 from resources.mysql.binlog.alter_specs import OPTIONS
 from resources.mysql.binlog.sql_tokens import ServerKind
+from resources.mysql.schema_history.changes import TableChange, table_change
 from resources.mysql.schema_history.character_sets import CHARSETS, accept_charset, charset_name
 from resources.mysql.schema_history.definitions import (
     ColumnDefinition,
@@ -65,17 +66,14 @@ class _Plan:
 
 def alter_shape(
     shape: TableShape, words: Words, server: ServerKind, database_charset: str
-) -> tuple[TableShape, tuple[str, ...]]:
-    """Return a table's shape after an ALTER TABLE.
+) -> TableChange:
+    """Return what an ALTER TABLE does to a table's shape.
 
     Args:
         shape: Before.
         words: Standing just after the table's name.
         server: Whose statement it is.
         database_charset: Default character set of its database, empty if not known.
-
-    Returns:
-        The shape, and per column its name before, empty for a new one.
 
     Raises:
         CannotTellError: The effect cannot be told.
@@ -89,7 +87,14 @@ def alter_shape(
             continue
         if not _read(spec, plan, shape, database_charset):
             break  # a list of partitions or an order follows
-    return _carried_out(shape, plan, words, server)
+    after, origins = _carried_out(shape, plan, words, server)
+    return replace(table_change(shape, after, origins), redefined=_redefined(shape, plan))
+
+
+def _redefined(shape: TableShape, plan: _Plan) -> frozenset[str]:
+    """Return the columns that get new definitions, by their names before."""
+    converted = {c.name for c in shape.schema.columns if c.charset and plan.convert}
+    return frozenset(converted | {old for old, _ in plan.defined if old})
 
 
 def _read(spec: Words, plan: _Plan, shape: TableShape, database_charset: str) -> bool:

@@ -206,15 +206,14 @@ class _Application:
             return
         before = self._shapes.get(table)
         try:
-            after, origins = alter_shape(self._known(table), words, server, charset)
+            change = alter_shape(self._known(table), words, server, charset)
         except CannotTellError as error:
             yield from self._gone(table) if target != table else ()
             yield TableChange(target, before, None, table, unknown=str(error))
             return
-        assert before is not None, "known above"
-        if after.table != table:
+        if change.table != table:
             yield from self._gone(table)
-        yield table_change(before, after, origins)
+        yield change
 
     def _gone(self, table: TableId) -> Iterator[TableChange]:
         if self._followed(table):

@@ -105,6 +105,7 @@ class TableChange:
         origins: Per column of the shape afterwards its name before, empty for a new one.
         changes: What changed from one to the other, where both are known.
         unknown: Why the shape afterwards cannot be told; empty if it can.
+        redefined: Columns with new definitions, be they other ones or not, by their names before.
         like: The table that a new one was made like (`CREATE TABLE … LIKE`).
     """
 
@@ -114,6 +115,7 @@ class TableChange:
     was: TableId | None = None
     origins: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
+    redefined: frozenset[str] = frozenset()
     unknown: str = ""
     like: TableId | None = None
 

@@ -70,17 +70,12 @@ def told_effect(
         return told if change.before is not None else replace(told, kind="create")
     if is_swap(change, before):
         return replace(told, origins=swap_origins(change, before))
-    if effect.doubt == "names" or (effect.doubt == "values" and _keeps(change, query)):
+    if effect.doubt == "names" or (
+        effect.doubt == "values" and keeps_values(change, query.sql_mode)
+    ):
         told = replace(told, rewrites=False)
     renamed = before.key(change.was) != before.key(change.table)
     return replace(told, was=change.was) if renamed else told
-
-
-def _keeps(change: TableChange, query: Query) -> bool:
-    before, after = change.before, change.after
-    if before is None or after is None:
-        return False
-    return keeps_values(before, after, change.origins, query.sql_mode)
 
 
 def was_not_there(change: TableChange, before: Shapes) -> bool:

@@ -1,6 +1,6 @@
 """Whether a statement that defines columns anew leaves every decoded value as it was.
 
-In: the shapes of a table before and after, and the SQL mode the statement ran in. Out: yes only
+In: a table's shapes before and after, and the SQL mode the statement ran in. Out: yes only
 where both servers were measured to keep the values; what is not known here may change them.
 
 The servers convert stored rows without row events. In strict mode they refuse a statement that
@@ -12,12 +12,11 @@ and MariaDB 10.11 by `tests/mysql/schema_history/test_values.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from resources.model.table import Column
+from resources.mysql.schema_history.changes import TableChange
 from resources.mysql.schema_history.character_sets import character_bytes
 from resources.mysql.schema_history.column_types import BLOBS, TEXTS
-from resources.mysql.schema_history.shape import TableShape
 
 _STRICT = 1 << 21 | 1 << 22
 _PADDED = 1 << 31
@@ -33,45 +32,44 @@ _WIDEST = "utf8mb4"
 _SIZED = frozenset({"char", "varchar", "varbinary"})
 
 
-def keeps_values(
-    before: TableShape, after: TableShape, origins: Sequence[str], sql_mode: int
-) -> bool:
-    """Return whether every column kept decodes to the values it had.
+def keeps_values(change: TableChange, sql_mode: int) -> bool:
+    """Return whether every column that a statement kept decodes to the values it had.
 
     Args:
-        before: The table before.
-        after: The table after.
-        origins: Per column of `after` its name before, empty for a new one.
-        sql_mode: The SQL mode of the statement, as its bits are numbered in the log.
+        change: What the statement did to the table's shape.
+        sql_mode: The SQL mode it ran in, as its bits are numbered in the log.
     """
-    old = {column.name: column for column in before.schema.columns}
-    pairs = [(old[o], c) for o, c in zip(origins, after.schema.columns, strict=True) if o]
+    if change.before is None or change.after is None:
+        return False
+    old = {column.name: column for column in change.before.schema.columns}
+    columns = zip(change.origins, change.after.schema.columns, strict=True)
+    pairs = [(old[origin], column) for origin, column in columns if origin]
     if any(was.generated or now.generated for was, now in pairs):
         return False  # computed anew, of columns with another definition
-    return all(_keeps(was, now, sql_mode) for was, now in pairs)
+    return all(_keeps(was, now, was.name in change.redefined, sql_mode) for was, now in pairs)
 
 
-def _keeps(was: Column, now: Column, sql_mode: int) -> bool:
+def _keeps(was: Column, now: Column, redefined: bool, sql_mode: int) -> bool:
     strict = bool(sql_mode & _STRICT)
     if was.nullable and not now.nullable and (not strict or _name(now) == "timestamp"):
         return False  # NULL becomes a zero, an empty text, or the time of the statement
     if was.kind != now.kind:
         return False
-    if was.charset != now.charset and not (now.charset == _WIDEST and was.charset and strict):
-        return False
+    if was.charset != now.charset and not (was.charset and now.charset == _WIDEST and strict):
+        return False  # bytes without a character become question marks, or make it fail
     if was.kind in ("enum", "set"):
-        return _keeps_labels(was, now, strict)
+        return not redefined or (strict and _keeps_labels(was, now))
     if (was.source_type, was.charset) == (now.source_type, now.charset):
         return True
     return was.kind == "plain" and _holds(was, now, sql_mode)
 
 
-def _keeps_labels(was: Column, now: Column, strict: bool) -> bool:
-    """Return whether labels stay: an ENUM is copied by label, a SET reads in its labels' order."""
-    if (was.labels, was.charset) == (now.labels, now.charset):
-        return True
-    if not strict:  # two labels that a collation takes for one are only warned of
-        return False
+def _keeps_labels(was: Column, now: Column) -> bool:
+    """Return whether values keep their labels.
+
+    They are copied by label; two that the collation takes for one are refused in strict mode
+    alone. A SET reads in its labels' order.
+    """
     if was.kind == "enum":
         return set(was.labels) <= set(now.labels)
     return now.labels[: len(was.labels)] == was.labels

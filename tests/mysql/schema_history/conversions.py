@@ -1,8 +1,7 @@
 """ALTERs that give columns new definitions, and what became of the values: seen and told.
 
-In: a server, definitions of a column before and after. Out: per conversion whether the server took
-it, whether every value reads as before, and whether the log's notice asks for the table to be read
-again.
+In: a server, definitions of columns before and after. Out: per conversion whether the server took
+it, which values read otherwise, and whether the log's notice asks for the table to be read again.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 
 import pymysql
 
-from resources.model.change import LogSlice
+from resources.model.table import TableId
 from resources.mysql.connection import connect
 from resources.mysql.identifiers import quote_table
 from resources.mysql.result_set import select_arrow, select_list
@@ -24,6 +23,7 @@ from tests.mysql.room import Room
 from tests.mysql.schema_history.stage import kept_after
 
 STRICT = "STRICT_TRANS_TABLES"
+_NO_DATES = frozenset({"'0000-00-00'", "'2021-00-10'", "'2021-02-31 10:00:00'"})
 _POOLS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "tinyint smallint mediumint int bigint decimal dec float double real bit bool",
@@ -57,28 +57,58 @@ _POOLS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True)
 class Conversion:
-    """A column's definitions.
+    """Columns that one ALTER TABLE defines anew.
 
     Args:
-        before: Behind the name, in CREATE TABLE.
-        after: Behind the name, in the ALTER TABLE; with `ALTER` at its start the whole part.
+        columns: Per column its definition before and after, as they stand behind its name.
         mode: The SQL mode of the ALTER.
-        values: SQL of values to store; those of its type if there are none.
+        rest: More parts of the ALTER, with a comma before each.
         zone: The time zone of the ALTER.
+        values: SQL of values to store in the first column; those of its type if there are none.
+        legal: Whether to store only dates that exist.
     """
 
-    before: str
-    after: str
+    columns: tuple[tuple[str, str], ...]
     mode: str = STRICT
-    values: tuple[str, ...] = ()
+    rest: str = ""
     zone: str = "+00:00"
+    values: tuple[str, ...] = ()
+    legal: bool = False
 
     @property
-    def stored(self) -> tuple[str, ...]:
-        """SQL of the values to store."""
-        word = self.before.split()[0].partition("(")[0].lower()
-        pool = next((pool for words, pool in _POOLS if word in words.split()), ())
-        return self.values or pool
+    def names(self) -> list[str]:
+        """The columns' names."""
+        return [f"c{number}" for number in range(len(self.columns))]
+
+    def create(self, table: str) -> str:
+        """CREATE TABLE."""
+        pairs = zip(self.names, self.columns, strict=True)
+        columns = "".join(f", {name} {before}" for name, (before, _) in pairs)
+        return f"CREATE TABLE {table} (id INT PRIMARY KEY{columns})"
+
+    def fill(self, table: str) -> str:
+        """INSERT of all values of all columns; those of shorter lists come again."""
+        pools = [self._pool(before) for before, _ in self.columns]
+        pools[0] = list(self.values) or pools[0]
+        rows = [
+            ", ".join([str(n), *(pool[n % len(pool)] for pool in pools)])
+            for n in range(max(map(len, pools)))
+        ]
+        names = ", ".join(["id", *self.names])
+        return f"INSERT IGNORE INTO {table} ({names}) VALUES ({'), ('.join(rows)})"
+
+    def _pool(self, definition: str) -> list[str]:
+        word = definition.split()[0].partition("(")[0].lower()
+        pool = next((list(pool) for words, pool in _POOLS if word in words.split()), [])
+        if self.legal:
+            pool = [value for value in pool if value not in _NO_DATES]
+        return pool if "NOT NULL" in definition else ["NULL", *pool]
+
+    def alter(self, table: str) -> str:
+        """The ALTER TABLE."""
+        pairs = zip(self.names, self.columns, strict=True)
+        parts = [f"MODIFY {name} {after}" for name, (_, after) in pairs if after]
+        return f"ALTER TABLE {table} {', '.join(parts)}{self.rest}"
 
 
 @dataclass(frozen=True)
@@ -88,93 +118,80 @@ class Outcome:
     Args:
         conversion: It.
         refused: The server's error, empty if it took the statement.
-        same: Whether every value reads as before.
-        reread: Whether the notice asks for the table to be read again.
-        shown: Values that changed, for failures of tests.
+        changed: Values that read otherwise after it, in words.
+        reread: Whether the log's notice asks for the table to be read again.
     """
 
     conversion: Conversion
     refused: str
-    same: bool
+    changed: tuple[str, ...]
     reread: bool
-    shown: str
 
 
 def outcomes(room: Room, conversions: Sequence[Conversion]) -> list[Outcome]:
     """Run conversions, each on a table of its own, and read the log of all of them."""
-    tables = [f"c{number}" for number in range(len(conversions))]
+    tables = [f"t{number}" for number in range(len(conversions))]
     room.execute(*(f"DROP TABLE IF EXISTS {table}" for table in tables))
-    made = [_fill(room, *pair) for pair in zip(tables, conversions, strict=True)]
+    made = [_make(room, *pair) for pair in zip(tables, conversions, strict=True)]
     with closing(room.source()) as source:
         begin = source.current_position()
         kept = kept_after(list(source.stream_changes(begin, begin, bool, {})), {})
         seen = [
-            _alter(room, source, table, conversion) if there else ("no such table", True, "")
-            for table, conversion, there in zip(tables, conversions, made, strict=True)
+            (refused, ()) if refused else _alter(room, source, table, conversion)
+            for table, conversion, refused in zip(tables, conversions, made, strict=True)
         ]
         slices = list(source.stream_changes(begin, source.current_position(), bool, kept))
-    reread = _reread(slices)
+    reread = {n.table.table for part in slices for n in part.notices if n.rewrites}
     return [
-        Outcome(conversion, refused, same, table in reread, shown)
-        for table, conversion, (refused, same, shown) in zip(tables, conversions, seen, strict=True)
+        Outcome(conversion, refused, changed, table in reread)
+        for table, conversion, (refused, changed) in zip(tables, conversions, seen, strict=True)
     ]
 
 
-def _fill(room: Room, table: str, conversion: Conversion) -> bool:
+def _make(room: Room, table: str, conversion: Conversion) -> str:
+    return _run(room, "ALLOW_INVALID_DATES", "+00:00", conversion.create(table)) or _run(
+        room, "ALLOW_INVALID_DATES", "+00:00", conversion.fill(table)
+    )
+
+
+def _run(room: Room, mode: str, zone: str, statement: str) -> str:
     connection = room.server.connect(database=room.database)
     with connection, connection.cursor() as cursor:
-        cursor.execute("SET sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00'")
+        cursor.execute("SET sql_mode = %s, time_zone = %s", (mode, zone))
         try:
-            cursor.execute(f"CREATE TABLE {table} (id INT PRIMARY KEY, c {conversion.before})")
-        except pymysql.err.MySQLError:
-            return False
-        rows = ["(0, NULL)", *(f"({n}, {v})" for n, v in enumerate(conversion.stored, 1))]
-        if "NOT NULL" in conversion.before:
-            del rows[0]
-        if "AS (" not in conversion.before:
-            cursor.execute(f"INSERT IGNORE INTO {table} (id, c) VALUES {', '.join(rows)}")
-    return True
+            cursor.execute(statement)
+        except pymysql.err.MySQLError as error:
+            return str(error)
+    return ""
 
 
 def _alter(
     room: Room, source: MySQLSource, table: str, conversion: Conversion
-) -> tuple[str, bool, str]:
-    before = _values(source, room, table)
-    connection = room.server.connect(database=room.database)
-    with connection, connection.cursor() as cursor:
-        cursor.execute("SET sql_mode = %s, time_zone = %s", (conversion.mode, conversion.zone))
-        part = conversion.after
-        part = part[6:] if part.startswith("ALTER ") else f"MODIFY c {part}"
-        try:
-            cursor.execute(f"ALTER TABLE {table} {part}")
-        except pymysql.err.MySQLError as error:
-            return str(error), True, ""
-    after = _values(source, room, table)
-    changed = [(n, str(before.get(n))[:40], str(after.get(n))[:40]) for n in {*before, *after}
-               if not _equal(before.get(n, _GONE), after.get(n, _GONE))]  # fmt: skip
-    return "", not changed, str(changed)
-
-
-_GONE = object()
+) -> tuple[str, tuple[str, ...]]:
+    before = _rows(source, room.table(table))
+    refused = _run(room, conversion.mode, conversion.zone, conversion.alter(table))
+    after = _rows(source, room.table(table))
+    assert before, conversion
+    changed = [
+        f"{column[0]}: {before[n].get(name)!r:.60} -> {after.get(n, {}).get(name)!r:.60}"
+        for n in before
+        for name, column in zip(conversion.names, conversion.columns, strict=True)
+        if not _equal(before[n].get(name), after.get(n, {}).get(name))
+    ]
+    return refused, (*changed, *(f"row {n} is new" for n in after.keys() - before.keys()))
 
 
 def _equal(one: Any, two: Any) -> bool:
-    """Equal as values, and the sign of a zero included."""
+    """Equal as values, the sign of a zero included."""
     if isinstance(one, float) and isinstance(two, float) and one == 0:
         return two == 0 and math.copysign(1, one) == math.copysign(1, two)
     return bool(one == two) and isinstance(one, str) == isinstance(two, str)
 
 
-def _values(source: MySQLSource, room: Room, table: str) -> dict[int, Any]:
-    """The column's values as they are decoded; rows that cannot be are left out."""
-    schema = source.read_schemas([room.table(table)])[room.table(table)]
-    statement = f"SELECT {select_list(schema)} FROM {quote_table(schema.table)}"
+def _rows(source: MySQLSource, table: TableId) -> dict[int, dict[str, Any]]:
+    """Rows by `id` as they are decoded; those that cannot be are left out."""
+    schema = source.read_schemas([table])[table]
+    statement = f"SELECT {select_list(schema)} FROM {quote_table(table)}"
     with closing(connect(source.settings)) as reader:
         parts = select_arrow(reader, statement, (), schema, zero_dates="null", where="the test")
-        rows = [list(row.values()) for part in parts for row in part.rows.to_pylist()]
-    names = list(schema.names)
-    return {row[names.index("id")]: row[1 - names.index("id")] for row in rows}
-
-
-def _reread(slices: Sequence[LogSlice]) -> set[str]:
-    return {n.table.table for part in slices for n in part.notices if n.rewrites}
+        return {row["id"]: row for part in parts for row in part.rows.to_pylist()}
