@@ -130,6 +130,8 @@ class Following:
     def _drop(self) -> None:
         """Drop the target, or the feed's rows of one that others share."""
         target = self.columns.current()
+        # Its load goes with the target: a copy that went on would finish without its rows.
+        self.pipeline.snapshots.abandon_open(self.route.table, "the target was dropped")
         with self.pipeline.sink() as sink:
             if target is None or not self.route.shared:
                 sink.drop_table(self.report.target)

@@ -42,6 +42,8 @@ def refold_table(pipeline: Pipeline, table: TableId) -> list[TableReport]:
         )
     name = f"copy:{pipeline.name}:{table}"
     with pipeline.leases.held(name, pipeline.run_id, pipeline.options.lease_seconds) as lease:
+        # Its loads go with the targets: a copy that went on would finish without its rows.
+        pipeline.snapshots.abandon_open(table, "folded again from the change log")
         for route in pipeline.routes(table):
             _begin_anew(pipeline, route, lease.token)
         pipeline.tables.set(table, "behind", "folded again from the change log")

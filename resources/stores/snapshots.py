@@ -203,6 +203,12 @@ class SnapshotStore:
             closed = {"state": "abandoned", "open_mark": None, "reason": clean_text(reason)}
             self._change(load_id, _OPEN, closed)
 
+    def abandon_open(self, table: TableId, reason: str) -> None:
+        """Give a table's open snapshot up, if it has one."""
+        snapshot = self.open_snapshot(table)
+        if snapshot is not None:
+            self.abandon(snapshot.load_id, reason)
+
     def list_snapshots(self, state: SnapshotState | None = None) -> list[Snapshot]:
         """Return the pipeline's snapshots, oldest first.
 

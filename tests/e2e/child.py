@@ -58,11 +58,6 @@ class Setup:
 def open_pipeline(setup: Setup) -> Pipeline:
     """Open the pipeline as a run would."""
     patterns = [f"{setup.database}.{setup.tables}"]
-    source = MySQLSource(
-        setup.settings, pipeline=f"{setup.database}_{setup.name}", include=patterns, exclude=[]
-    )
-    db = StateDatabase(f"sqlite:///{setup.home}/state.db")
-    log = ChangeLog(db, setup.name, str(setup.home / f"log-{setup.name}"))
     defaults: dict[str, Any] = {
         "chunk_rows": 40,
         "parallel": 2,
@@ -73,6 +68,14 @@ def open_pipeline(setup: Setup) -> Pipeline:
     }
     selected = json.dumps({"include": patterns, "exclude": []})
     options = EngineOptions(selected, **{**defaults, **setup.options})
+    source = MySQLSource(
+        setup.settings,
+        pipeline=f"{setup.database}_{setup.name}",
+        include=patterns,
+        watched=options.watched,
+    )
+    db = StateDatabase(f"sqlite:///{setup.home}/state.db")
+    log = ChangeLog(db, setup.name, str(setup.home / f"log-{setup.name}"))
     run_id = f"run {os.getpid()}"
     return Pipeline(setup.name, options, source, lambda: open_sink(setup), db, log, run_id)
 

@@ -23,12 +23,15 @@ _PADDED = 1 << 31
 _TYPE = re.compile(r"(\w+)(?:\((\d+)(?:,(\d+))?\))?")
 _INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _REALS = {"float": 24, "double": 53}
-_FRACTIONAL = frozenset({"time", "datetime", "timestamp"})
+_FRACTIONAL = frozenset({"time", "datetime"})
+"""Not TIMESTAMP: MySQL converts it by local time, where an hour comes twice a year."""
 _LONG_BITS = (8, 16, 24, 32)
 _LONG = {
     name: bits for names in (TEXTS, BLOBS) for name, bits in zip(names, _LONG_BITS, strict=True)
 }
 _WIDEST = "utf8mb4"
+_WHOLE = frozenset({"latin1", "utf8mb3"})
+"""Character sets in which everything a column can hold is a character."""
 _SIZED = frozenset({"char", "varchar", "varbinary"})
 
 
@@ -55,13 +58,19 @@ def _keeps(was: Column, now: Column, redefined: bool, sql_mode: int) -> bool:
         return False  # NULL becomes a zero, an empty text, or the time of the statement
     if was.kind != now.kind:
         return False
-    if was.charset != now.charset and not (was.charset and now.charset == _WIDEST and strict):
-        return False  # bytes without a character become question marks, or make it fail
+    if was.charset != now.charset and not _keeps_characters(was, now, strict):
+        return False
     if was.kind in ("enum", "set"):
         return not redefined or (strict and _keeps_labels(was, now))
     if (was.source_type, was.charset) == (now.source_type, now.charset):
         return True
     return was.kind == "plain" and _holds(was, now, sql_mode)
+
+
+def _keeps_characters(was: Column, now: Column, strict: bool) -> bool:
+    """Return whether texts stay: bytes without a character are refused in strict mode alone."""
+    sure = was.charset in _WHOLE or (strict and bool(was.charset))
+    return sure and now.charset == _WIDEST
 
 
 def _keeps_labels(was: Column, now: Column) -> bool:
@@ -119,7 +128,9 @@ def _largest(was: Column, now: Column) -> int:
     if name in _SIZED:
         return size * character_bytes(now.charset)
     longest = (1 << _LONG[name]) - 1
-    return longest if was.charset == now.charset else longest * character_bytes(now.charset)
+    if was.charset in (now.charset, "utf8mb3"):
+        return longest
+    return longest * character_bytes(now.charset)
 
 
 def _parts(column: Column) -> tuple[str, int, int]:

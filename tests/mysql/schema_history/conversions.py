@@ -48,9 +48,10 @@ _POOLS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "char varchar text tinytext mediumtext longtext enum set binary varbinary blob tinyblob "
         "mediumblob longblob nchar nvarchar national character",
-        ("''", "'a'", "'a  '", "'  a'", "'A'", "'b'", "'a,b'", "'b,a'", "'ä'", "'Straße'", "'日本語'",
-         "'😀'", "'x\\0'", "'ﾊﾝ～'", "'~\\\\¥'", "' '", "'\t\n'", "'12'", "'2'", "0", "'c'", "'a,c'",
-         "REPEAT('ä', 30)", "REPEAT('z', 300)", "REPEAT('ü', 70000)", "'nothing of it'"),
+        ("''", "'a'", "'a  '", "'  a'", "'A'", "'b'", "'a,b'", "'b,a'", "'ä'", "'Straße'",
+         "'日本語'", "'😀'",
+         "'x\\0'", "'ﾊﾝ～'", "'~\\\\¥'", "' '", "'\t\n'", "'12'", "'2'", "0", "'c'",
+         "'a,c'", "REPEAT('ä', 30)", "REPEAT('z', 300)", "REPEAT('ü', 70000)", "'nothing of it'"),
     ),
 )  # fmt: skip
 
