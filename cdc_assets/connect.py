@@ -230,6 +230,9 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
     from cdc_assets.engine.rules import Transforms
 
     source, pipeline, dirty = settings.source, settings.pipeline, settings.dirty_data
+    writers = (
+        settings.sink.max_connections if isinstance(settings.sink, PostgresSinkSettings) else 1
+    )
     snapshot = source.snapshot if isinstance(source, MySQLSourceSettings) else SnapshotOptions()
     return EngineOptions(
         capture_filter=settings.capture_filter(),
@@ -239,7 +242,8 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
         segment_rows=pipeline.segment_rows,
         segment_bytes=pipeline.segment_bytes,
         apply_rows=pipeline.apply_rows,
-        apply_bytes=pipeline.memory,
+        apply_bytes=pipeline.memory // writers,
+        writers=writers,
         chunk_rows=snapshot.chunk_rows,
         parallel=snapshot.parallel,
         server=source.server,

@@ -79,7 +79,7 @@ def _spec_effects(statement: Statement, table: TableId, spec: list[Token]) -> It
         yield from _other_table(statement, spec, words)
     elif first == "RENAME" and second == "COLUMN":
         yield Effect(table, "alter", True, doubt="names")
-    elif _redefines(words):
+    elif _redefines(words) or _copies(words):
         yield Effect(table, "alter", True, doubt="values")
     elif first in _PARTITION_CHANGES - {"DROP"}:
         yield Effect(table, "alter", True)
@@ -92,6 +92,12 @@ def _redefines(words: list[str]) -> bool:
     if words[:2] == ["CONVERT", "TO"]:
         return True
     return words[0] in ("MODIFY", "CHANGE") and _UNTOLD.isdisjoint(words) if words else False
+
+
+def _copies(words: list[str]) -> bool:
+    """Return whether a part makes the server copy rows value by value."""
+    by_copy = words[:1] == ["ALGORITHM"] and words[-1] == "COPY"
+    return by_copy or words[:2] in (["PARTITION", "BY"], ["REMOVE", "PARTITIONING"])
 
 
 def _other_table(statement: Statement, spec: list[Token], words: list[str]) -> Iterator[Effect]:

@@ -40,8 +40,8 @@ _UTF8_COLLATION = 33
 _FIXED_VARIABLES = {
     3: 4, 7: 2, 8: 2, 9: 8, 10: 4, 13: 3, 17: 8, 18: 2, 19: 1, 20: 1, 128: 3, 129: 8,
 }  # fmt: skip
-_FLAGS2, _SQL_MODE, _CHARSET, _EXPLICIT_DEFAULTS = 0, 1, 4, 16
-_PREFIXED_VARIABLES = {5: 1, 6: 1, 11: 2}
+_FLAGS2, _SQL_MODE, _CHARSET, _TIME_ZONE, _EXPLICIT_DEFAULTS = 0, 1, 4, 5, 16
+_PREFIXED_VARIABLES = {6: 1, 11: 2}
 _MAX_INFLATED = 1 << 30
 _LARGEST_OFFSET = 1 << 62
 _CREATED_AT = 2 + 50  # behind the format's version and the server's
@@ -97,6 +97,7 @@ class Query:
         flags: Options of its session, as their bits are numbered in the log.
         explicit_timestamps: MySQL: `explicit_defaults_for_timestamp` in its session, None where
             the statement does not depend on it.
+        time_zone: Time zone of its session, empty where nothing was converted by it.
     """
 
     database: str
@@ -107,6 +108,7 @@ class Query:
     server_collation: int = 0
     flags: int = 0
     explicit_timestamps: bool | None = None
+    time_zone: str = ""
 
 
 def after_start(body: bytes) -> bool:
@@ -253,6 +255,7 @@ def query(body: bytes, skip: int = 0, compressed: bool = False) -> Query:
         variables.server_collation,
         variables.flags,
         variables.explicit_timestamps,
+        variables.time_zone,
     )
 
 
@@ -265,6 +268,7 @@ class _Variables:
     server_collation: int = 0
     flags: int = 0
     explicit_timestamps: bool | None = None
+    time_zone: str = ""
 
 
 def _status_variables(cursor: Cursor) -> _Variables:
@@ -280,6 +284,8 @@ def _status_variables(cursor: Cursor) -> _Variables:
             out.server_collation = cursor.uint(2)
         elif code == _FLAGS2:
             out.flags = cursor.uint(4)
+        elif code == _TIME_ZONE:
+            out.time_zone = cursor.take(cursor.uint(1)).decode("utf-8", "replace")
         elif code == _EXPLICIT_DEFAULTS:
             out.explicit_timestamps = cursor.uint(1) != 0
         elif code in _FIXED_VARIABLES:

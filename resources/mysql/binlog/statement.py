@@ -26,8 +26,8 @@ class Effect:
         kind: A notice's kind.
         rewrites: Whether rows or values may change without row events.
         database: Without a table: which database's tables; None for any.
-        doubt: What a rewriting is due to, where shapes may show that there is none: `names` where
-            columns have other names, `values` where they are also defined anew.
+        doubt: Why it may rewrite, where shapes can show that it does not: `names` where columns
+            have other names, `values` where they are defined anew or copied.
     """
 
     table: TableId | None

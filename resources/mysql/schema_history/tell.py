@@ -71,7 +71,7 @@ def told_effect(
     if is_swap(change, before):
         return replace(told, origins=swap_origins(change, before))
     if effect.doubt == "names" or (
-        effect.doubt == "values" and keeps_values(change, query.sql_mode)
+        effect.doubt == "values" and keeps_values(change, query, before.server)
     ):
         told = replace(told, rewrites=False)
     renamed = before.key(change.was) != before.key(change.table)

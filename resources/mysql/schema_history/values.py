@@ -1,6 +1,6 @@
 """Whether a statement that defines columns anew leaves every decoded value as it was.
 
-In: a table's shapes before and after, and the SQL mode the statement ran in. Out: yes only
+In: a table's shapes before and after, and the statement with the modes it ran in. Out: yes only
 where both servers were measured to keep the values; what is not known here may change them.
 
 The servers convert stored rows without row events. In strict mode they refuse a statement that
@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 
 from resources.model.table import Column
+from resources.mysql.binlog.bodies import Query
+from resources.mysql.binlog.sql_tokens import ServerKind
 from resources.mysql.schema_history.changes import TableChange
 from resources.mysql.schema_history.character_sets import character_bytes
 from resources.mysql.schema_history.column_types import BLOBS, TEXTS
@@ -23,8 +25,9 @@ _PADDED = 1 << 31
 _TYPE = re.compile(r"(\w+)(?:\((\d+)(?:,(\d+))?\))?")
 _INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 _REALS = {"float": 24, "double": 53}
-_FRACTIONAL = frozenset({"time", "datetime"})
-"""Not TIMESTAMP: MySQL converts it by local time, where an hour comes twice a year."""
+_FRACTIONAL = frozenset({"time", "datetime", "timestamp"})
+_OFFSET = re.compile(r"[+-]\d{1,2}:\d{2}|UTC|")
+"""Time zones, none named included, in which no hour comes twice a year."""
 _LONG_BITS = (8, 16, 24, 32)
 _LONG = {
     name: bits for names in (TEXTS, BLOBS) for name, bits in zip(names, _LONG_BITS, strict=True)
@@ -35,21 +38,26 @@ _WHOLE = frozenset({"latin1", "utf8mb3"})
 _SIZED = frozenset({"char", "varchar", "varbinary"})
 
 
-def keeps_values(change: TableChange, sql_mode: int) -> bool:
+def keeps_values(change: TableChange, query: Query, server: ServerKind) -> bool:
     """Return whether every column that a statement kept decodes to the values it had.
 
     Args:
         change: What the statement did to the table's shape.
-        sql_mode: The SQL mode it ran in, as its bits are numbered in the log.
+        query: The statement.
+        server: Whose it is.
     """
     if change.before is None or change.after is None:
         return False
     old = {column.name: column for column in change.before.schema.columns}
     columns = zip(change.origins, change.after.schema.columns, strict=True)
     pairs = [(old[origin], column) for origin, column in columns if origin]
-    if any(was.generated or now.generated for was, now in pairs):
+    if change.redefined and any(was.generated or now.generated for was, now in pairs):
         return False  # computed anew, of columns with another definition
-    return all(_keeps(was, now, was.name in change.redefined, sql_mode) for was, now in pairs)
+    if server.flavor == "mysql" and not _OFFSET.fullmatch(query.time_zone):
+        # MySQL copies every TIMESTAMP by its local time, of which there may be two.
+        if any(_name(was) == "timestamp" for was, _ in pairs):
+            return False
+    return all(_keeps(was, now, was.name in change.redefined, query.sql_mode) for was, now in pairs)
 
 
 def _keeps(was: Column, now: Column, redefined: bool, sql_mode: int) -> bool:

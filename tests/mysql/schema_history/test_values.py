@@ -39,7 +39,8 @@ KEEPS = (
     ("DOUBLE(20,3)", "DOUBLE"), ("FLOAT UNSIGNED", "DOUBLE"),
     ("DATETIME", "DATETIME(6)"), ("DATETIME(3)", "DATETIME(4)"), ("TIME", "TIME(3)"),
     ("TIME(3)", "TIME(6)"),
-    ("TIMESTAMP(4) NULL", "TIMESTAMP(4) NULL DEFAULT CURRENT_TIMESTAMP(4)"),
+    ("TIMESTAMP(3) NULL", "TIMESTAMP(4) NULL DEFAULT CURRENT_TIMESTAMP(4)"),
+    ("TIMESTAMP NULL", "TIMESTAMP(6) NULL"),
     ("VARCHAR(20)", "VARCHAR(50)"), ("VARCHAR(20)", "VARCHAR(300)"), ("VARCHAR(20)", "TINYTEXT"),
     ("VARCHAR(20)", "TEXT"), ("CHAR(20)", "CHAR(30)"), ("TINYTEXT", "MEDIUMTEXT"),
     ("MEDIUMTEXT", "LONGTEXT"), ("VARBINARY(20)", "VARBINARY(300)"), ("VARBINARY(20)", "BLOB"),
@@ -77,7 +78,7 @@ CHANGES = (
     ("VARCHAR(300)", "TINYTEXT"), ("VARBINARY(20)", "VARCHAR(20)"), ("BLOB", "TEXT"),
     ("TEXT CHARACTER SET latin1", "TEXT"), ("VARCHAR(20)", "VARCHAR(20) CHARACTER SET latin1"),
     ("ENUM('a','b')", "ENUM('a')"), ("SET('a','b')", "SET('b','a')"), ("ENUM('a')", "CHAR(1)"),
-    ("TIMESTAMP NULL", "TIMESTAMP NOT NULL"), ("TIMESTAMP NULL", "TIMESTAMP(3) NULL"),
+    ("TIMESTAMP NULL", "TIMESTAMP NOT NULL"), ("TIMESTAMP(3) NULL", "TIMESTAMP(2) NULL"),
     ("TEXT", "LONGTEXT CHARACTER SET binary"),
     ("INT", "BIGINT AUTO_INCREMENT UNIQUE"), ("INT", "INT AS (1) STORED"), ("BIT(3)", "BIT(9)"),
     ("INT AS (1) STORED", "BIGINT AS (1) STORED"), ("POINT", "GEOMETRY"), ("JSON", "INT"),
@@ -119,7 +120,6 @@ def test_definitions_that_keep_every_value_ask_for_no_reread(
             _redefine([*KEEPS, *UNPADDED, *STRICTLY], STRICT, legal=True),
             _redefine([*KEEPS, *UNPADDED], "", _COPY),
             _redefine(KEEPS, f"{PADDED},{NO_ZEROS}"),
-            Conversion((("INT", "BIGINT"), ("TIMESTAMP(3) NULL", "")), zone=ZONE, rest=_COPY),
             *(Conversion(((f"VARCHAR(9) CHARACTER SET {name}", "VARCHAR(9)"),), values=_CHINESE)
               for name in CJK),
             _redefine([("VARCHAR(20)", "TEXT"), ("TEXT CHARACTER SET latin1", "")], "", _CONVERT),
@@ -131,6 +131,29 @@ def test_definitions_that_keep_every_value_ask_for_no_reread(
 _COPY = ", ALGORITHM=COPY"
 _CONVERT = ", CONVERT TO CHARACTER SET utf8mb4"
 _CHINESE = ("'中'", "'A一'", "'　'", "'Ω'", "'я  '", "'～'")
+
+
+def test_timestamps_copied_by_a_time_with_two_meanings_ask_for_a_reread(
+    mysql_family: FamilyServer, family_db: str
+) -> None:
+    _summer(mysql_family)
+    stamp, grown = ("TIMESTAMP(3) NULL", ""), ("TIMESTAMP NULL", "TIMESTAMP(3) NULL")
+    parts = [
+        ((("INT", "BIGINT"), stamp), ""),
+        ((grown,), ""),
+        ((("INT", "BIGINT"), stamp), _COPY),
+        ((("INT", ""), stamp), _COPY[1:]),
+        ((("INT", ""), stamp), "PARTITION BY HASH (id) PARTITIONS 2"),
+        ((stamp,), "ADD COLUMN n INT"),
+    ]
+    room = Room(mysql_family, family_db)
+    found = outcomes(room, [Conversion(pairs, zone=ZONE, rest=rest) for pairs, rest in parts])
+    assert not _wrong(found), _wrong(found)
+    assert [(o.refused, o.reread) for o in found] == [
+        ("", room.kind == "mysql" and "ADD" not in o.conversion.rest) for o in found
+    ]
+    quiet = outcomes(room, [Conversion(pairs, rest=rest) for pairs, rest in parts])
+    assert [(o.refused, o.changed, o.reread) for o in quiet] == [("", (), False)] * len(quiet)
 
 
 def _effect(before: str, alter: str, mode: int, kind: ServerKind) -> bool:
