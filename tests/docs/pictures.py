@@ -50,6 +50,7 @@ sink:
   type: duckdb
   path: lake.duckdb
 dirty_data: {{zero_dates: dirty, max_rows: 20}}
+pipeline: {{schema_changes: exception}}
 """
 CLICK = "[...document.querySelectorAll('button')].find(b => b.innerText.trim() == 'LABEL').click()"
 PICTURES = {

@@ -10,12 +10,13 @@ import ctypes
 import os
 import queue
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ _PR_SET_PDEATHSIG = 1
 # Fields of /proc/PID/stat, counted after the name.
 _STATE, _PARENT, _GROUP = 0, 1, 2
 # Resolved before any fork: looking a symbol up in the child of a threaded process can deadlock.
+_SETPRIV = shutil.which("setpriv")
 _prctl = ctypes.CDLL(None).prctl
 
 
@@ -92,19 +94,15 @@ def spawn(command: Command) -> subprocess.Popen[bytes]:
 
 
 def _popen(command: Command) -> subprocess.Popen[bytes]:
-    parent = os.getpid()
-    death_signal = int(command.death_signal)
-
-    def die_with_parent() -> None:
-        _prctl(_PR_SET_PDEATHSIG, death_signal)
-        # The parent may have died between fork and prctl; then no signal would ever come.
-        if os.getppid() != parent:
-            os._exit(1)
-
+    argv, preexec = list(command.argv), _dying_with_parent(command)
+    if _SETPRIV is not None:
+        # Python code in the forked child of a process with many threads crashes now and then.
+        name = command.death_signal.name.removeprefix("SIG")
+        argv, preexec = [_SETPRIV, "--pdeathsig", name, "--", *argv], None
     uid, gid = command.uid_gid or (None, None)
     with command.log.open("ab") as log:
         return subprocess.Popen(
-            list(command.argv),
+            argv,
             cwd=command.cwd,
             env=None if command.env is None else dict(command.env),
             stdin=subprocess.DEVNULL,
@@ -115,8 +113,21 @@ def _popen(command: Command) -> subprocess.Popen[bytes]:
             group=gid,
             extra_groups=None if gid is None else [],
             # Popen changes the identity first, as it must: a later setuid clears the death signal.
-            preexec_fn=die_with_parent,
+            preexec_fn=preexec,
         )
+
+
+def _dying_with_parent(command: Command) -> Callable[[], None]:
+    parent = os.getpid()
+    death_signal = int(command.death_signal)
+
+    def die_with_parent() -> None:
+        _prctl(_PR_SET_PDEATHSIG, death_signal)
+        # The parent may have died between fork and prctl; then no signal would ever come.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return die_with_parent
 
 
 def signal_group(process: subprocess.Popen[bytes], signum: signal.Signals) -> None:

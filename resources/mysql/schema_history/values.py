@@ -53,10 +53,9 @@ def keeps_values(change: TableChange, query: Query, server: ServerKind) -> bool:
     pairs = [(old[origin], column) for origin, column in columns if origin]
     if change.redefined and any(was.generated or now.generated for was, now in pairs):
         return False  # computed anew, of columns with another definition
-    if server.flavor == "mysql" and not _OFFSET.fullmatch(query.time_zone):
-        # MySQL copies every TIMESTAMP by its local time, of which there may be two.
-        if any(_name(was) == "timestamp" for was, _ in pairs):
-            return False
+    local = server.flavor == "mysql" and not _OFFSET.fullmatch(query.time_zone)
+    if local and any(_name(was) == "timestamp" for was, _ in pairs):
+        return False  # MySQL copies each by its local time, which may mean two
     return all(_keeps(was, now, was.name in change.redefined, query.sql_mode) for was, now in pairs)
 
 

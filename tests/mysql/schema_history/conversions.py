@@ -65,7 +65,6 @@ class Conversion:
         mode: The SQL mode of the ALTER.
         rest: More parts of the ALTER, with a comma before each.
         zone: The time zone of the ALTER.
-        values: SQL of values to store in the first column; those of its type if there are none.
         legal: Whether to store only dates that exist.
     """
 
@@ -73,7 +72,6 @@ class Conversion:
     mode: str = STRICT
     rest: str = ""
     zone: str = "+00:00"
-    values: tuple[str, ...] = ()
     legal: bool = False
 
     @property
@@ -90,7 +88,6 @@ class Conversion:
     def fill(self, table: str) -> str:
         """INSERT of all values of all columns; those of shorter lists come again."""
         pools = [self._pool(before) for before, _ in self.columns]
-        pools[0] = list(self.values) or pools[0]
         rows = [
             ", ".join([str(n), *(pool[n % len(pool)] for pool in pools)])
             for n in range(max(map(len, pools)))

@@ -1,6 +1,6 @@
 """ALTERs that change no value ask for no reread, and no other does without: measured on servers.
 
-CDC_EXAMPLES sets how many random redefinitions per server are tried (12 in `make test`, 1200 in
+CDC_EXAMPLES sets how many random redefinitions per server are tried (8 in `make test`, 800 in
 `make nightly`), CDC_SEED the first seed.
 """
 
@@ -63,10 +63,10 @@ STRICTLY = (
     ("SET('a','b')", "SET('a','b','c')"), ("SET('b','a')", "SET('b','a')"),
     ("INT NOT NULL DEFAULT 7", "BIGINT NOT NULL"), ("VARCHAR(9) NOT NULL", "VARCHAR(10) NOT NULL"),
     *((f"VARCHAR(20) CHARACTER SET {name}", "VARCHAR(20)")
-      for name in ("ucs2", "utf16", "utf32", "koi8r", "cp866", "tis620", "cp850")),
+      for name in ("ucs2", "utf16", "utf32", "koi8r", "cp866", "tis620", "big5", "cp932",
+                   "eucjpms", "euckr", "gb2312", "gbk", "sjis", "ujis")),
 )  # fmt: skip
 """Those that keep every value in strict mode, where what would not is refused."""
-CJK = ("big5", "cp932", "eucjpms", "euckr", "gb2312", "gbk", "sjis", "ujis")
 CHANGES = (
     ("INT", "SMALLINT"), ("INT", "INT UNSIGNED"), ("INT UNSIGNED", "INT"), ("INT", "VARCHAR(20)"),
     ("VARCHAR(20)", "INT"), ("INT", "DECIMAL(20)"), ("DECIMAL(10,2)", "DECIMAL(10,4)"),
@@ -120,8 +120,6 @@ def test_definitions_that_keep_every_value_ask_for_no_reread(
             _redefine([*KEEPS, *UNPADDED, *STRICTLY], STRICT, legal=True),
             _redefine([*KEEPS, *UNPADDED], "", _COPY),
             _redefine(KEEPS, f"{PADDED},{NO_ZEROS}"),
-            *(Conversion(((f"VARCHAR(9) CHARACTER SET {name}", "VARCHAR(9)"),), values=_CHINESE)
-              for name in CJK),
             _redefine([("VARCHAR(20)", "TEXT"), ("TEXT CHARACTER SET latin1", "")], "", _CONVERT),
         ],
     )  # fmt: skip
@@ -130,7 +128,6 @@ def test_definitions_that_keep_every_value_ask_for_no_reread(
 
 _COPY = ", ALGORITHM=COPY"
 _CONVERT = ", CONVERT TO CHARACTER SET utf8mb4"
-_CHINESE = ("'中'", "'A一'", "'　'", "'Ω'", "'я  '", "'～'")
 
 
 def test_timestamps_copied_by_a_time_with_two_meanings_ask_for_a_reread(
@@ -210,7 +207,7 @@ def test_no_random_definition_changes_a_value_without_asking_for_a_reread(
     _summer(mysql_family)
     room = Room(mysql_family, family_db)
     for batch in range(EXAMPLES):
-        seeds = range((FIRST + batch) * 12, (FIRST + batch + 1) * 12)
+        seeds = range((FIRST + batch) * 8, (FIRST + batch + 1) * 8)
         found = outcomes(room, [_random(mysql_family, seed) for seed in seeds])
         assert not _wrong(found), _wrong(found)
 
