@@ -32,7 +32,7 @@ _FILLS_ROWS = frozenset(
     | {"SYSTEM", "PERIOD"}
 )
 """Words in a new column's definition that can give its old rows another value than NULL."""
-_UNTOLD = _COMPUTED | {"AUTO_INCREMENT", "SERIAL", "SYSTEM", "PERIOD", "VERSIONING"}
+_UNTOLD = _COMPUTED | {"SERIAL", "SYSTEM", "PERIOD", "VERSIONING"}
 """Words in a column's new definition that give it values no shape shows."""
 _MAKE_ROOM = frozenset({"UNIQUE", "PRIMARY", "PARTITION"})
 """Words of parts that some rows may not fit."""

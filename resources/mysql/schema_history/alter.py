@@ -292,8 +292,17 @@ def _carried_out(
         draft.convert(plan.convert, {*redefined, ""})
     if plan.comment is not None:
         draft.comment = plan.comment
+    _change_automatic(draft, plan, renamed)
     _change_indexes(draft, plan, shape, renamed)
     return draft.finish(plan.table or shape.table)
+
+
+def _change_automatic(draft: Draft, plan: _Plan, renamed: dict[str, str]) -> None:
+    was = draft.automatic
+    if was:
+        draft.automatic = "" if any(old == was for old, _ in plan.defined) else renamed.get(was, "")
+    for _, definition in plan.defined:
+        draft.automatic = definition.name if definition.automatic else draft.automatic
 
 
 def _kept(column: Column, plan: _Plan) -> Column:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pymysql
@@ -36,6 +37,9 @@ SELECT TABLE_SCHEMA, TABLE_NAME, NON_UNIQUE, INDEX_NAME, COLUMN_NAME, SUB_PART
 FROM information_schema.STATISTICS
 WHERE TABLE_SCHEMA IN %s AND TABLE_NAME IN %s
 ORDER BY TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX"""
+_AUTOMATIC = """
+SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS
+WHERE TABLE_SCHEMA IN %s AND TABLE_NAME IN %s AND EXTRA LIKE '%%auto_increment%%'"""
 _CHARSETS = """
 SELECT T.TABLE_SCHEMA, T.TABLE_NAME, C.CHARACTER_SET_NAME
 FROM information_schema.TABLES T JOIN information_schema.COLLATIONS C
@@ -125,8 +129,12 @@ def _shapes(connection: Connection[Any], batch: Sequence[TableId]) -> list[Table
         parts = indexes[table].setdefault(name, [not int(not_unique)])
         parts.append((column, int(prefix) if prefix and parts[0] else None))
     charsets = {table: row[0] for table, row in rows_by_table(connection, _CHARSETS, tables)}
+    automatic = {t: name for t, (name,) in rows_by_table(connection, _AUTOMATIC, tables)}
     return [
-        _shape(connection, schema, charsets[table], indexes[table])
+        replace(
+            _shape(connection, schema, charsets[table], indexes[table]),
+            automatic=automatic.get(table, ""),
+        )
         for table, schema in schemas.items()
         if table in charsets and not any(map(_has_doubtful_labels, schema.columns))
     ]

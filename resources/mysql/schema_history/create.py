@@ -62,6 +62,7 @@ def created_shape(
     draft.comment = comment
     for column in columns:
         draft.insert("", build_column(column, draft.charset, words, server), None)
+        draft.automatic = column.name if column.automatic else draft.automatic
     for index in indexes:
         draft.add_index(index)
     return draft.finish(table)[0]

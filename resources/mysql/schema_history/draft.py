@@ -45,6 +45,7 @@ class Draft:
         columns: The columns so far, each with its name before, empty for a new one.
         charset: Character set of columns that name none.
         comment: The table's comment.
+        automatic: Its AUTO_INCREMENT column, as in `TableShape`.
     """
 
     def __init__(self, shape: TableShape | None, charset: str, server: ServerKind) -> None:
@@ -57,6 +58,7 @@ class Draft:
         self._indexes: list[TableIndex] = list(shape.indexes) if shape else []
         self._foreign: set[str] = set(shape.foreign) if shape else set()
         self._lineage = shape.lineage if shape else None
+        self.automatic = shape.automatic if shape else ""
 
     def find(self, name: str) -> int:
         """Return a column's place by its name now, in any case.
@@ -226,7 +228,7 @@ class Draft:
             raise CannotTellError("which of several unique keys identifies a row")
         schema = TableSchema(table, columns, key_of(indexes, columns), self.comment)
         foreign = frozenset(self._foreign)
-        shape = TableShape(schema, self.charset, indexes, foreign, self._lineage)
+        shape = TableShape(schema, self.charset, indexes, foreign, self._lineage, self.automatic)
         return shape, tuple(origin for origin, _ in self.columns)
 
 

@@ -63,6 +63,7 @@ class TableShape:
         indexes: Its indexes, the unique ones first and in the order the server keeps them.
         foreign: Names an index may have that a foreign key made by itself.
         lineage: For the copy of a schema change tool.
+        automatic: Its AUTO_INCREMENT column, empty if it has none, None if that is not known.
     """
 
     schema: TableSchema
@@ -70,6 +71,7 @@ class TableShape:
     indexes: tuple[TableIndex, ...] = ()
     foreign: frozenset[str] = frozenset()
     lineage: Lineage | None = None
+    automatic: str | None = None
 
     @property
     def table(self) -> TableId:
@@ -90,6 +92,7 @@ class TableShape:
             "foreign": sorted(self.foreign),
             "lineage": lineage
             and [lineage.of.database, lineage.of.table, list(lineage.columns), lineage.keeps_rows],
+            "automatic": self.automatic,
         }
 
 
@@ -105,6 +108,7 @@ def shape_from_json(value: dict[str, Any]) -> TableShape:
         ),
         foreign=frozenset(value["foreign"]),
         lineage=lineage and Lineage(TableId(lineage[0], lineage[1]), tuple(lineage[2]), lineage[3]),
+        automatic=value.get("automatic"),  # records of versions before this one lack it
     )
 
 

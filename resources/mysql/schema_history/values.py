@@ -12,6 +12,7 @@ and MariaDB 10.11 by `tests/mysql/schema_history/test_values.py`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from resources.model.table import Column
 from resources.mysql.binlog.bodies import Query
@@ -19,6 +20,7 @@ from resources.mysql.binlog.sql_tokens import ServerKind
 from resources.mysql.schema_history.changes import TableChange
 from resources.mysql.schema_history.character_sets import character_bytes
 from resources.mysql.schema_history.column_types import BLOBS, TEXTS
+from resources.mysql.schema_history.shape import TableShape
 
 _STRICT = 1 << 21 | 1 << 22
 _PADDED = 1 << 31
@@ -48,6 +50,8 @@ def keeps_values(change: TableChange, query: Query, server: ServerKind) -> bool:
     """
     if change.before is None or change.after is None:
         return False
+    if not _keeps_numbers(change.before, change.after, change.origins):
+        return False
     old = {column.name: column for column in change.before.schema.columns}
     columns = zip(change.origins, change.after.schema.columns, strict=True)
     pairs = [(old[origin], column) for origin, column in columns if origin]
@@ -57,6 +61,12 @@ def keeps_values(change: TableChange, query: Query, server: ServerKind) -> bool:
     if local and any(_name(was) == "timestamp" for was, _ in pairs):
         return False  # MySQL copies each by its local time, which may mean two
     return all(_keeps(was, now, was.name in change.redefined, query.sql_mode) for was, now in pairs)
+
+
+def _keeps_numbers(before: TableShape, after: TableShape, origins: Sequence[str]) -> bool:
+    """Return whether no column that was kept became AUTO_INCREMENT, which numbers its zeros."""
+    origin = dict(zip(after.schema.names, origins, strict=True)).get(after.automatic or "", "")
+    return not origin or origin == before.automatic
 
 
 def _keeps(was: Column, now: Column, redefined: bool, sql_mode: int) -> bool:

@@ -147,9 +147,9 @@ def outcomes(room: Room, conversions: Sequence[Conversion]) -> list[Outcome]:
 
 
 def _make(room: Room, table: str, conversion: Conversion) -> str:
-    return _run(room, "ALLOW_INVALID_DATES", "+00:00", conversion.create(table)) or _run(
-        room, "ALLOW_INVALID_DATES", "+00:00", conversion.fill(table)
-    )
+    mode = "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
+    statements = (conversion.create(table), conversion.fill(table))
+    return next(filter(None, (_run(room, mode, "+00:00", sql) for sql in statements)), "")
 
 
 def _run(room: Room, mode: str, zone: str, statement: str) -> str:
