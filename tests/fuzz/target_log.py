@@ -40,8 +40,6 @@ from tests.mysql.binlog.log import gathered
 
 _WHOLE = ("types0.log.gz", "types2.log.gz", "big.log.gz", "transactions.log.gz")
 """Logs that make their tables themselves, each by a statement that tells its shape."""
-_LEAST_CELLS = 2 * 4096
-"""Two rows of the widest table there is."""
 _HARMLESS = 1
 """A seed by which no packet is spoilt and every table is wanted."""
 
@@ -203,7 +201,7 @@ def _buffers(small: bool) -> AbstractContextManager[Any]:
     """Decoders made inside have buffers that fill up all the time, if they are to be small."""
     if not small:
         return nullcontext()
-    sizes = {"_ROWS": 2, "_CELLS": _LEAST_CELLS, "_WINDOW_BYTES": 64, "_INNER_BYTES": 64}
+    sizes = {"_ROWS": 2, "_RUNS": 1, "_WINDOW_BYTES": 64, "_INNER_BYTES": 64}
     return mock.patch.multiple(decoder_module, **sizes)
 
 
@@ -247,16 +245,16 @@ def warm_up() -> None:
 
 def guard_inputs() -> None:
     """Have the kernels read from memory that ends where their bytes do."""
-    walk, convert = decoder_module.walk, gatherer_module.convert
+    walk, parts = decoder_module.walk, gatherer_module.parts
     walked, converted = Guard(), Guard()
 
     def guarded_walk(data: Any, state: Any, *others: Any) -> int:
         return walk(walked.place(data[: state[w.END]]), state, *others)
 
-    def guarded_convert(found: FoundRows) -> Iterator[Any]:
-        end = int(found.rows[: found.used, w.OUT_END].max())
+    def guarded_parts(found: FoundRows) -> Iterator[Any]:
+        end = int(found.runs[: found.used, w.RUN_END].max())
         data = converted.place(found.data[:end])
-        yield from convert(dataclasses.replace(found, data=data))
+        yield from parts(dataclasses.replace(found, data=data))
 
     decoder_module.walk = guarded_walk  # type: ignore[assignment]
-    gatherer_module.convert = guarded_convert  # type: ignore[assignment]
+    gatherer_module.parts = guarded_parts  # type: ignore[assignment]

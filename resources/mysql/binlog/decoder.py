@@ -38,7 +38,7 @@ _INNER_BYTES = 1 << 20
 _LEAST_ROOM = 1 << 16
 _MOST_READ = 1 << 20
 _ROWS = 1 << 16
-_CELLS = 1 << 20
+_RUNS = 1 << 14
 _OFFSETS = (w.EVENT_BEGIN, w.EVENT_END, w.NEXT, w.ROW_AT, w.ROW_END)
 _LARGEST_EVENT = (1 << 30) + (1 << 20)
 _NEVER = (1 << 63) - 1
@@ -83,7 +83,7 @@ class LogDecoder:
         self._pool = pool = ArrayPool()
         sizes = (_WINDOW_BYTES, _INNER_BYTES, _INNER_BYTES, 1)
         self._windows = [Window(number, size, pool) for number, size in enumerate(sizes)]
-        self._rows, self._cells = pool.ints(_ROWS, w.OUT_FIELDS), pool.ints(_CELLS)
+        self._rows, self._runs = pool.ints(_ROWS), pool.ints(_RUNS, w.RUN_FIELDS)
         self._due: list[Piece] = []
         self._yielded_at = time.monotonic()
         state[w.SLICE_ROWS], state[w.SLICE_BYTES] = options.slice_rows, options.slice_bytes
@@ -253,7 +253,7 @@ class LogDecoder:
             tables.layout,
             self._reader.track.sources,
             self._rows,
-            self._cells,
+            self._runs,
         )
         window.begin, window.need = state[w.POS], state[w.NEED]
         return answer
@@ -374,8 +374,9 @@ class LogDecoder:
     def _hand_over_rows(self) -> None:
         """Have the rows found converted, and go on in other memory."""
         state = self._state
-        used, state[w.ROWS_USED], state[w.CELLS_USED] = state[w.ROWS_USED], 0, 0
-        if not used:  # cells of rows passed over after a lost connection have no row
+        used, state[w.ROWS_USED] = state[w.ROWS_USED], 0
+        count, state[w.RUNS_USED] = state[w.RUNS_USED], 0
+        if not used:
             return
         window = self._windows[state[w.ROWS_BUFFER]]
         data = window.data
@@ -387,8 +388,8 @@ class LogDecoder:
                     state[offset] -= window.begin
             window.hand_over(_LEAST_ROOM)
         shapes, file, pool = self._reader.tables.shapes, self._reader.place.file, self._pool
-        self._due.append(FoundRows(data, self._rows, self._cells, used, shapes, file, pool))
-        self._rows, self._cells = pool.ints(*self._rows.shape), pool.ints(*self._cells.shape)
+        self._due.append(FoundRows(data, self._rows, self._runs, count, shapes, file, pool))
+        self._rows, self._runs = pool.ints(*self._rows.shape), pool.ints(*self._runs.shape)
 
 
 _PLAIN = EventFraming(checksums=False)

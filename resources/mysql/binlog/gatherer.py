@@ -15,12 +15,15 @@ import pyarrow as pa
 from resources.model.arrays import from_numbers, to_numbers
 from resources.model.change import SEQ, ChangeBatch, LogSlice, RejectedRow
 from resources.model.table import TableId, TableSchema
-from resources.mysql.binlog.batches import FoundRows, TableRows, convert
+from resources.mysql.binlog.batches import FoundRows, OpenBatch, TablePart, convert, parts
 from resources.mysql.kernels.cells import Ints
 
 _WORTH_A_BATCH = 4096
 _WORTH_BYTES = 1 << 20
 """So many rows, or so large ones, are not copied together with more."""
+_GROWTH = 4
+_MOST_ROWS = 1 << 15
+"""Rows that a batch has room for: some more than came first, or than the one before it had."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class Gatherer:
     def take(self, piece: Piece) -> LogSlice | None:
         """Take the next piece; returns the slice that it ends, if any."""
         if isinstance(piece, FoundRows):
-            for rows in convert(piece):
-                self._add(rows)
+            for part in parts(piece):
+                self._rejected += self._version(part.shape.table.schema).add(part)
             piece.release()
         elif isinstance(piece, TakenBack):
             self._take_back(piece.seq)
@@ -61,21 +64,18 @@ class Gatherer:
             return self._whole(piece)
         return None
 
-    def _add(self, rows: TableRows) -> None:
-        self._rejected += rows.rejected
-        if rows.batch is None:
-            return
-        versions = self._tables.setdefault(rows.schema.table, [])
-        if not versions or versions[-1].schema is not rows.schema:
-            versions.append(_Version(rows.schema))
-        versions[-1].batches.append(rows.batch)
+    def _version(self, schema: TableSchema) -> _Version:
+        versions = self._tables.setdefault(schema.table, [])
+        if not versions or versions[-1].schema is not schema:
+            versions.append(_Version(schema))
+        return versions[-1]
 
     def _take_back(self, seq: int) -> None:
         self._rejected = [row for row in self._rejected if row.seq < seq]
         for table, versions in list(self._tables.items()):
             for version in versions:
                 version.cut(seq)
-            self._tables[table] = [v for v in versions if v.batches]
+            self._tables[table] = [v for v in versions if v.batches or v.open]
 
     def _whole(self, end: LogSlice) -> LogSlice:
         batches = [
@@ -91,13 +91,48 @@ class Gatherer:
 
 @dataclass
 class _Version:
-    """Batches of one table in one schema."""
+    """Batches of one table in one schema, the last one often still open."""
 
     schema: TableSchema
     batches: list[pa.RecordBatch] = field(default_factory=list)
+    open: OpenBatch | None = None
+
+    def add(self, part: TablePart) -> list[RejectedRow]:
+        """Add rows; returns those with bad cells instead of adding them."""
+        if not part.shape.steps.whole:
+            return self._convert(part)
+        if self.open is None or not self.open.takes(part):
+            self.open = self._next(part)
+        if not self.open.add(part):
+            return self._convert(part)
+        if self.open.size >= _WORTH_BYTES:
+            self.close()
+        return []
+
+    def _next(self, part: TablePart) -> OpenBatch:
+        """Return another batch, with room for more than the rows to come or the batch before."""
+        count = len(part)
+        wanted = _GROWTH * max(count, len(self.open or ()))
+        self.close()
+        return OpenBatch(part.shape, max(count, min(wanted, _MOST_ROWS)), part.pool)
+
+    def _convert(self, part: TablePart) -> list[RejectedRow]:
+        self.close()
+        rows = convert(part)
+        if rows.batch is not None:
+            self.batches.append(rows.batch)
+        return rows.rejected
+
+    def close(self) -> None:
+        """Let the next rows begin another batch."""
+        if self.open is not None and len(self.open):
+            self.batches.append(self.open.batch())
+        self.open = None
 
     def cut(self, seq: int) -> None:
         """Drop the rows from a counter value on."""
+        if self.open is not None:
+            self.open.cut(seq)
         self.batches = [
             batch.slice(0, size)
             for batch in self.batches
@@ -106,6 +141,7 @@ class _Version:
 
     def merged(self) -> list[pa.RecordBatch]:
         """Return the rows in counter order, in batches large enough to be worth a call."""
+        self.close()
         edges = [seq for batch in self.batches for seq in _seqs(batch)[[0, -1]].tolist()]
         if edges != sorted(edges):  # two maps of the table took turns
             batch = pa.concat_batches(self.batches)

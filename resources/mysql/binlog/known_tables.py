@@ -25,8 +25,10 @@ from resources.mysql.binlog.table_map import (
     table_number,
 )
 from resources.mysql.binlog.table_schema import DecodableTable, build_table
+from resources.mysql.binlog.wire_cells import layout_of, steps_of_cells
 from resources.mysql.kernels import walk_state as w
 from resources.mysql.kernels.cells import Bytes, Ints
+from resources.mysql.kernels.direct import Steps
 from resources.mysql.schema_history.history import UndecodableTableError
 
 _KEPT = 10_000
@@ -41,10 +43,12 @@ class Shape:
     Args:
         table: Schema, columns on the wire, key.
         arrow: `change_schema` of the schema.
+        steps: What makes columns of its row images.
     """
 
     table: DecodableTable
     arrow: pa.Schema
+    steps: Steps
 
 
 class KnownTables:
@@ -180,7 +184,8 @@ class KnownTables:
 
     def _add(self, table: DecodableTable, details: bytes) -> int:
         slot, first, columns = len(self.shapes), self._layout_used, len(table.columns)
-        self.shapes.append(Shape(table, change_schema(table.schema)))
+        steps = steps_of_cells(table.columns, len(table.schema.columns))
+        self.shapes.append(Shape(table, change_schema(table.schema), steps))
         self._details.append(details)
         self.slots = _grown(self.slots, slot + 1)
         self.slots[slot] = first, columns, bool(table.key), _FREE
@@ -188,8 +193,7 @@ class KnownTables:
         self.layout = _grown(self.layout, self._layout_used)
         watched = self._options.watched(table.schema)
         compared = {*table.key, *(i for i, n in enumerate(table.schema.names) if n in watched)}
-        for index, cell in enumerate(table.columns):
-            self.layout[first + index] = cell.prefix, cell.width, index in compared
+        self.layout[first : self._layout_used] = layout_of(table.columns, compared)
         return slot
 
     def _keep(self, number: int, body: bytes, slot: int, epoch: int) -> None:

@@ -8,15 +8,19 @@ Source: mysql-server libs/mysql/binlog/event/rows_event.h, `Table_map_event`; sq
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from resources.mysql.binlog.decimal_value import decimal_bytes
 from resources.mysql.binlog.table_map import WireColumn
 from resources.mysql.binlog.wire_types import INTEGER_BYTES, WireType
 from resources.mysql.kernels import addresses, binary, decimals, json, numbers, temporal
-from resources.mysql.kernels.cells import Converter
+from resources.mysql.kernels import walk_state as w
+from resources.mysql.kernels.cells import Converter, Ints
+from resources.mysql.kernels.direct import Steps, steps_of
 
 _ADDRESSES: dict[str, tuple[int, Converter]] = {
     "uuid": (16, addresses.uuids),
@@ -86,6 +90,29 @@ def address_cell(source_type: str, wire: WireColumn) -> WireCell | None:
     if convert is None or wire.type != WireType.STRING or wire.meta != width:
         return None
     return string_cell(wire, convert)
+
+
+def layout_of(columns: Sequence[WireCell], key: Collection[int]) -> Ints:
+    """Return what the walk is to know of a table's columns.
+
+    Args:
+        columns: All of them.
+        key: Indexes of those compared to tell an update of one row from one of its key.
+
+    Returns:
+        int64, by column and `CELL_` field of `walk_state`.
+    """
+    layout = np.empty((len(columns), w.CELL_FIELDS), np.int64)
+    skip = count = 0
+    for index, cell in reversed(list(enumerate(columns))):
+        skip, count = (0, 0) if cell.prefix else (skip + cell.width, count + 1)
+        layout[index] = cell.prefix, cell.width, index in key, skip, count
+    return layout
+
+
+def steps_of_cells(columns: Sequence[WireCell], shown: int) -> Steps:
+    """Return what makes columns of a table's row images; see `direct.steps_of`."""
+    return steps_of([(cell.prefix, cell.width, cell.convert) for cell in columns], shown)
 
 
 def _number(wire: WireColumn, arrow: pa.DataType) -> tuple[int, Converter] | None:

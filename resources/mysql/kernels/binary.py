@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.mysql.kernels.cells import Cells, Converted, Converter, Mask, gather
+from resources.mysql.kernels.direct import TEXT, Direct
 from resources.mysql.kernels.numbers import fixed_array, little_endian
 from resources.mysql.types import GEOMETRY
 
 _SRID_BYTES = 4
 _FLOAT_BYTES = 4
+_OFFSET = 4
 
 
 def binaries(arrow: pa.DataType) -> Converter:
@@ -23,7 +25,11 @@ def binaries(arrow: pa.DataType) -> Converter:
     Args:
         arrow: binary or large_binary.
     """
-    return lambda cells: Converted(gather(cells, arrow))
+
+    def convert(cells: Cells) -> Converted:
+        return Converted(gather(cells, arrow))
+
+    return convert if pa.types.is_large_binary(arrow) else Direct(convert, TEXT, arrow, _OFFSET)
 
 
 def padded(width: int) -> Converter:

@@ -23,6 +23,7 @@ from resources.mysql.kernels.cells import (
     Mask,
     pack_validity,
 )
+from resources.mysql.kernels.direct import DECIMAL, MOST_GROUPED, Direct
 from resources.mysql.kernels.jit import inline, kernel
 from resources.mysql.kernels.numbers import big_word
 from resources.mysql.types import decimal_type
@@ -50,7 +51,10 @@ def decimals(precision: int, scale: int) -> Converter:
         array = decimal_array(arrow, limbs, cells.null | bad)
         return Converted(array, bad, "not a DECIMAL") if wrong else Converted(array)
 
-    return convert
+    if precision > MOST_GROUPED:
+        return convert
+    pairs = tuple((size, 10**digits) for digits, size in groups)
+    return Direct(convert, DECIMAL, arrow, arrow.bit_width // 8, numbers=pairs)
 
 
 def decimal_array(arrow: pa.DataType, limbs: Limbs, null: Mask) -> pa.Array:

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 _Any: TypeAlias = Any
 """Of Numba and LLVM, whose words for each other have no types."""
 
-BLOCK = 16
+BLOCK = 64
 """Bytes that `copy_block` copies."""
 _config: Any = numba.config
 _intrinsic: Any = intrinsic  # its stubs take the first argument for one of the call
@@ -56,6 +56,17 @@ def _emit_copy(context: _Any, builder: _Any, signature: _Any, values: _Any) -> _
     return context.get_dummy_value()
 
 
+def _put_value(context: _Any, out: _Any, to: _Any, value: _Any) -> _Any:
+    return types.void(out, types.int64, value), _emit_put
+
+
+def _emit_put(context: _Any, builder: _Any, signature: _Any, values: _Any) -> _Any:
+    array = context.make_array(signature.args[0])(context, builder, values[0])
+    place = builder.gep(array.data, [values[1]])
+    builder.store(values[2], builder.bitcast(place, values[2].type.as_pointer()), align=1)
+    return context.get_dummy_value()
+
+
 def _carryless_fold(context: _Any, a: _Any, b: _Any, c: _Any, d: _Any) -> _Any:
     word = types.uint64
     return _pair(word, word, word, word), _emit_fold
@@ -85,6 +96,12 @@ copy_block = _intrinsic(_copy_block)
 """Copy `data[at:at + BLOCK]` to `out[to:to + BLOCK]` for `(out, to, data, at)`.
 
 The caller knows that both are there.
+"""
+put_value: Callable[[npt.NDArray[np.uint8], int, Any], None]
+put_value = _intrinsic(_put_value)
+"""Write an integer, in as many bytes as its type has, to `out[to:]` for `(out, to, value)`.
+
+The caller knows that there is room.
 """
 carryless_fold: Callable[[np.uint64, np.uint64, np.uint64, np.uint64], tuple[np.uint64, np.uint64]]
 carryless_fold = _intrinsic(_carryless_fold)

@@ -10,8 +10,11 @@ import pyarrow as pa
 
 from resources.model.arrays import from_words
 from resources.mysql.kernels.cells import Cells, Converted, Converter, gather
+from resources.mysql.kernels.direct import LABEL, Direct
 from resources.mysql.kernels.intrinsics import BLOCK
 from resources.mysql.kernels.numbers import fixed_array, little_endian
+
+_OFFSET = 4
 
 
 def enums(width: int, labels: tuple[str, ...]) -> Converter:
@@ -35,7 +38,8 @@ def enums(width: int, labels: tuple[str, ...]) -> Converter:
         array = gather(Cells(text, begins[index], sizes[index], absent), pa.string())
         return Converted(array, bad if bad.any() else None, "an ENUM index beyond its labels")
 
-    return convert
+    pairs = tuple(zip(begins.tolist(), sizes.tolist(), strict=True))
+    return Direct(convert, LABEL, pa.string(), _OFFSET, numbers=pairs, text=b"".join(words))
 
 
 def sets(width: int, labels: tuple[str, ...]) -> Converter:

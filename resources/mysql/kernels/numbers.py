@@ -18,6 +18,7 @@ from resources.mysql.kernels.cells import (
     Mask,
     pack_validity,
 )
+from resources.mysql.kernels.direct import WORD, Direct
 from resources.mysql.kernels.jit import inline, kernel
 
 _WORD = 8
@@ -36,7 +37,7 @@ def integers(width: int, arrow: pa.DataType) -> Converter:
     def convert(cells: Cells) -> Converted:
         return Converted(fixed_array(arrow, little_endian(cells, width, signed), cells.null))
 
-    return convert
+    return Direct(convert, WORD, arrow, arrow.bit_width // 8, form=signed)
 
 
 def floats(arrow: pa.DataType) -> Converter:
@@ -50,7 +51,7 @@ def floats(arrow: pa.DataType) -> Converter:
     def convert(cells: Cells) -> Converted:
         return Converted(fixed_array(arrow, little_endian(cells, width), cells.null))
 
-    return convert
+    return Direct(convert, WORD, arrow, width)
 
 
 def bits(width: int) -> Converter:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from resources.mysql.kernels.cells import Bytes, Cells, Converted, Converter, Ints, Mask
+from resources.mysql.kernels.direct import DATE, DATETIME, TIME, TIMESTAMP, Direct
 from resources.mysql.kernels.jit import inline, kernel
 from resources.mysql.kernels.numbers import big_word, fixed_array, word
 
@@ -20,7 +21,6 @@ NO_DAY = -(1 << 62)
 
 IMPOSSIBLE_DATE = "zero or impossible date"
 ZERO_TIMESTAMP = "zero or impossible timestamp"
-_DATE, _DATETIME, _TIMESTAMP, _TIME = range(4)
 _UNITS = (1, 10_000, 100, 1)
 """Microseconds that a fraction counts in, by its bytes."""
 _DAY_US = 86_400_000_000
@@ -38,7 +38,7 @@ def dates(reject: bool) -> Converter:
     Args:
         reject: Whether a zero or impossible date is a bad cell; NULL otherwise.
     """
-    return _converter(_DATE, 0, pa.date32(), IMPOSSIBLE_DATE, reject)
+    return _converter(DATE, 0, pa.date32(), IMPOSSIBLE_DATE, reject)
 
 
 def datetimes(digits: int, reject: bool) -> Converter:
@@ -48,7 +48,7 @@ def datetimes(digits: int, reject: bool) -> Converter:
         digits: Of the fraction, 0 to 6; cells have 5 bytes and its `fraction_bytes`.
         reject: Whether a zero or impossible date is a bad cell; NULL otherwise.
     """
-    return _converter(_DATETIME, digits, pa.timestamp("us"), IMPOSSIBLE_DATE, reject)
+    return _converter(DATETIME, digits, pa.timestamp("us"), IMPOSSIBLE_DATE, reject)
 
 
 def timestamps(digits: int, reject: bool) -> Converter:
@@ -58,7 +58,7 @@ def timestamps(digits: int, reject: bool) -> Converter:
         digits: Of the fraction, 0 to 6; cells have 4 bytes and its `fraction_bytes`.
         reject: Whether the zero timestamp is a bad cell; NULL otherwise.
     """
-    return _converter(_TIMESTAMP, digits, pa.timestamp("us", tz="UTC"), ZERO_TIMESTAMP, reject)
+    return _converter(TIMESTAMP, digits, pa.timestamp("us", tz="UTC"), ZERO_TIMESTAMP, reject)
 
 
 def times(digits: int) -> Converter:
@@ -68,7 +68,7 @@ def times(digits: int) -> Converter:
         digits: Of the fraction, 0 to 6; cells have 3 bytes and its `fraction_bytes`. A minute or
             second beyond 59, which no server writes, makes a bad cell.
     """
-    return _converter(_TIME, digits, pa.duration("us"), "impossible time", True)
+    return _converter(TIME, digits, pa.duration("us"), "impossible time", True)
 
 
 def without_zeros(
@@ -98,7 +98,7 @@ def _converter(kind: int, digits: int, arrow: pa.DataType, reason: str, reject: 
         _temporal(cells.data, cells.start, cells.null, kind, fraction, unit, out, impossible)
         return without_zeros(arrow, out, cells.null, impossible, reason, reject)
 
-    return convert
+    return Direct(convert, kind, arrow, arrow.bit_width // 8, fraction, unit, reject)
 
 
 @inline
@@ -133,7 +133,22 @@ def _clock(packed: int, part: int, hours: int) -> int:
 
 
 @inline
-def _datetime(packed: int, part: int) -> int:
+def date_value(packed: int) -> int:
+    """Return the days since the epoch of a packed DATE, NO_DAY if it does not exist."""
+    return civil_days(packed >> 9, packed >> 5 & 15, packed & 31)
+
+
+@inline
+def datetime_value(packed: int, fraction: int, unit: int) -> int:
+    """Return the microseconds since the epoch of a packed DATETIME2, NO_DAY if it does not exist.
+
+    Args:
+        packed: All its bytes as a big-endian integer.
+        fraction: Bytes of its fraction.
+        unit: Microseconds that the fraction counts in.
+    """
+    part = (packed & (1 << 8 * fraction) - 1) * unit
+    packed >>= 8 * fraction
     month = (packed >> 22 & 0x3FFFF) - 0x20000
     day = civil_days(month // 13, month % 13, packed >> 17 & 31)
     clock = _clock(packed & 0x1FFFF, part, 23)
@@ -141,13 +156,16 @@ def _datetime(packed: int, part: int) -> int:
 
 
 @inline
-def _timestamp(packed: int, part: int) -> int:
-    value = packed * 1_000_000 + part
+def timestamp_value(packed: int, fraction: int, unit: int) -> int:
+    """Return the same of a packed TIMESTAMP2."""
+    part = (packed & (1 << 8 * fraction) - 1) * unit
+    value = (packed >> 8 * fraction) * 1_000_000 + part
     return NO_DAY if value == 0 or part > _LAST_US else value
 
 
 @inline
-def _time(packed: int, fraction: int, unit: int) -> int:
+def time_value(packed: int, fraction: int, unit: int) -> int:
+    """Return the microseconds of a packed TIME2, NO_DAY if no clock shows it."""
     # Fraction and all, a TIME is one integer with an offset: a negative one is read in one piece.
     packed -= 0x800000 << 8 * fraction
     size = packed if packed >= 0 else -packed
@@ -168,22 +186,20 @@ def _temporal(
     impossible: Mask,
 ) -> None:
     """Convert cells whose fraction has so many bytes and counts in so many microseconds."""
-    width = fraction + (5 if kind == _DATETIME else 4 if kind == _TIMESTAMP else 3)
+    width = fraction + (5 if kind == DATETIME else 4 if kind == TIMESTAMP else 3)
     for row in range(len(start)):
         value = np.int64(0)
         if null[row]:
             pass
-        elif kind == _DATE:
-            packed = word(data, start[row], 3)
-            value = civil_days(packed >> 9, packed >> 5 & 15, packed & 31)
+        elif kind == DATE:
+            value = date_value(word(data, start[row], 3))
         else:
             packed = big_word(data, start[row], width)
-            part = (packed & (1 << 8 * fraction) - 1) * unit
-            if kind == _DATETIME:
-                value = _datetime(packed >> 8 * fraction, part)
-            elif kind == _TIMESTAMP:
-                value = _timestamp(packed >> 8 * fraction, part)
+            if kind == DATETIME:
+                value = datetime_value(packed, fraction, unit)
+            elif kind == TIMESTAMP:
+                value = timestamp_value(packed, fraction, unit)
             else:
-                value = _time(packed, fraction, unit)
+                value = time_value(packed, fraction, unit)
         impossible[row] = value == NO_DAY
         out[row] = 0 if value == NO_DAY else value

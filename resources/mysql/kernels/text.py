@@ -31,6 +31,7 @@ from resources.mysql.kernels.charset_tables import (
     has_table,
     longer_code,
 )
+from resources.mysql.kernels.direct import TEXT, Direct
 from resources.mysql.kernels.jit import inline, kernel
 from resources.mysql.kernels.utf8 import put, sequence
 
@@ -43,7 +44,7 @@ _WIDE = {
     "utf32": (4, False, False),
 }
 """Bytes of a unit, whether the lower comes first, whether surrogates make pairs."""
-_BLOCK = 16
+_BLOCK, _OFFSET = 16, 4
 _TOP_BITS = np.uint64(0x8080808080808080)
 _MOST = 2**31 - 1
 _longer_code = inline(longer_code)
@@ -61,7 +62,10 @@ def text_converter(charset: str, arrow: pa.DataType) -> Converter | None:
     """
     reason = f"not {charset} text"
     if charset in _UTF8:
-        return partial(_checked, longest=_UTF8[charset], arrow=arrow, reason=reason)
+        longest = _UTF8[charset]
+        convert = partial(_checked, longest=longest, arrow=arrow, reason=reason)
+        large = pa.types.is_large_string(arrow)
+        return convert if large else Direct(convert, TEXT, arrow, _OFFSET, form=longest)
     if charset in _WIDE:
         return partial(_from_units, form=_WIDE[charset], arrow=arrow, reason=reason)
     if has_table(charset):

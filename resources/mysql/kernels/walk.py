@@ -1,8 +1,8 @@
-"""The walk over binlog bytes: framing, checksums, transactions, and where the cells of rows begin.
+"""The walk over binlog bytes: framing, checksums, transactions, and where row images begin.
 
 In: bytes holding MySQL packets or bare events, the state of `walk_state`. Out: row images in
-`rows`, their cells in `cells`, and the reason why it stopped. What is rare or wrong is an event
-for Python, untouched; the walk itself refuses nothing but row images.
+`rows`, what those of one event share in `runs`, and the reason why it stopped. What is rare or
+wrong is an event for Python, untouched; the walk itself refuses nothing but row images.
 Source: mysql-server libs/mysql/binlog/event; MariaDB "Replication Protocol".
 """
 
@@ -58,7 +58,7 @@ def walk(
     layout: Ints,
     sources: Ints,
     rows: Ints,
-    cells: Ints,
+    runs: Ints,
 ) -> int:
     """Walk from event to event until Python has to act.
 
@@ -71,14 +71,14 @@ def walk(
         layout: The columns of all slots.
         sources: Where GTIDs come from.
         rows: Room for rows, at least 2.
-        cells: Room for cells, at least two rows of the widest table.
+        runs: Room for runs, at least 1.
 
     Returns:
         An answer of `walk_state`.
     """
     while True:
         if s[w.ROW_AT]:
-            code = read_rows(data, s, slots, layout, rows, cells)
+            code = read_rows(data, s, slots, layout, rows, runs)
             if code:
                 return code
             advance(s)

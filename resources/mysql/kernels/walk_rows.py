@@ -1,7 +1,7 @@
-"""Row events, as the walk takes them: which images are wanted and where their cells begin.
+"""Row events, as the walk takes them: which images are wanted and where they begin.
 
-In: one row event in bytes, the shapes of the wanted tables. Out: rows and cells. Every image ends
-within its event, so that nobody has to check bounds again.
+In: one row event in bytes, the shapes of the wanted tables. Out: rows. Every image ends within its
+event, so that nobody has to check bounds again.
 Source: mysql-server libs/mysql/binlog/event/rows_event.h, `Rows_event`.
 """
 
@@ -94,147 +94,163 @@ def _images(data: Bytes, columns: int, update: bool, second: bool, body: int, en
 
 
 @lean_inline
-def read_rows(data: Bytes, s: Ints, slots: Ints, layout: Ints, rows: Ints, cells: Ints) -> int:
-    """Find the cells of the row event at hand, as far as there is room."""
+def read_rows(data: Bytes, s: Ints, slots: Ints, layout: Ints, rows: Ints, runs: Ints) -> int:
+    """Find the rows of the row event at hand, as far as there is room."""
     if s[w.ROWS_USED] and s[w.ROWS_BUFFER] != s[w.BUFFER]:
+        return w.FULL
+    if s[w.RUNS_USED] == len(runs):
         return w.FULL
     s[w.ROWS_BUFFER] = s[w.BUFFER]
     pos, end, slot, kind = s[w.ROW_AT], s[w.ROW_END], s[w.ROW_SLOT], s[w.ROW_KIND]
     first, columns = slots[slot, w.SLOT_FIRST], slots[slot, w.SLOT_COLUMNS]
-    keyed = slots[slot, w.SLOT_KEYED]
-    used, cell, code = s[w.ROWS_USED], s[w.CELLS_USED], 0
-    last_row, last_cell = len(rows) - 2, len(cells) - 2 * columns
+    keyed, skip = slots[slot, w.SLOT_KEYED], s[w.SKIP_ROWS]
+    used, size, code = s[w.ROWS_USED], 0, 0
+    last_row = len(rows) - 2
     while pos < end:
-        if used > last_row or cell > last_cell:
+        if used > last_row:
             code = w.FULL
             break
-        begin, before = pos, pos
+        begin = pos
         if kind == _AFTER:
-            begin = _image(data, layout, first, columns, pos, end, cells, cell + columns)
+            begin = _image(data, layout, first, columns, pos, end)
         stop = begin
         if begin >= 0:
-            stop = _image(data, layout, first, columns, begin, end, cells, cell)
+            stop = _image(data, layout, first, columns, begin, end)
         if stop < 0:
             code = w.CORRUPT
             break
         if kind == _AFTER and (
-            keyed == 0 or _key_differs(data, layout, first, columns, cells, cell)
+            keyed == 0 or _key_differs(data, layout, first, columns, pos, begin)
         ):
-            if _keep(s, rows, used, slot, _BEFORE, before, begin, cell + columns):
+            if skip:
+                skip -= 1
+            else:
+                rows[used] = pos << w.KIND_BITS | _BEFORE
                 used += 1
-            if _keep(s, rows, used, slot, _AFTER, begin, stop, cell):
-                used += 1
-            cell += 2 * columns
-        elif _keep(s, rows, used, slot, kind, begin, stop, cell):
+                size += begin - pos
+        if skip:  # handed out before the connection was lost
+            skip -= 1
+        else:
+            rows[used] = begin << w.KIND_BITS | kind
             used += 1
-            cell += columns
+            size += stop - begin
         pos = stop
-    s[w.ROWS_USED], s[w.CELLS_USED] = used, cell
+    s[w.SKIP_ROWS] = skip
+    _keep(s, runs, slot, used, size, pos)
     s[w.ROW_AT] = pos if code == w.FULL else 0
     return code
 
 
 @lean_inline
-def _image(
-    data: Bytes,
-    layout: Ints,
-    first: int,
-    columns: int,
-    begin: int,
-    end: int,
-    cells: Ints,
-    at: int,
-) -> int:
-    """Find the cells of one image; returns where it ends, -1 if beyond its event."""
+def _keep(s: Ints, runs: Ints, slot: int, used: int, size: int, end: int) -> None:
+    """Count the rows found in an event, if any."""
+    first, run, time = s[w.ROWS_USED], s[w.RUNS_USED], s[w.COMMIT_US]
+    count = used - first
+    if count == 0:
+        return
+    runs[run, w.RUN_SLOT], runs[run, w.RUN_FIRST], runs[run, w.RUN_ROWS] = slot, first, count
+    runs[run, w.RUN_SEQ], runs[run, w.RUN_US] = s[w.SEQ], time
+    runs[run, w.RUN_AT], runs[run, w.RUN_END] = s[w.AT], end
+    if s[w.ROWS] == 0:
+        s[w.FIRST_US], s[w.LAST_US] = time, time
+    s[w.FIRST_US], s[w.LAST_US] = min(s[w.FIRST_US], time), max(s[w.LAST_US], time)
+    s[w.SEQ] += count
+    s[w.ROWS] += count
+    s[w.IMAGE_BYTES] += size
+    s[w.ROWS_USED], s[w.RUNS_USED] = used, run + 1
+
+
+@lean_inline
+def _image(data: Bytes, layout: Ints, first: int, columns: int, begin: int, end: int) -> int:
+    """Return where an image ends, -1 if beyond its event."""
     pos = begin + ((columns + 7) >> 3)
     if pos > end:
         return -1
-    for column in range(columns):
-        if data[begin + (column >> 3)] >> (column & 7) & 1:
-            cells[at + column] = -1
+    whole = no_null(data, begin, columns)
+    column = 0
+    while column < columns:
+        cell = first + column
+        if whole:
+            pos += layout[cell, w.CELL_SKIP]
+            column += layout[cell, w.CELL_NEXT]
+            if column == columns:
+                break
+            cell = first + column
+        elif data[begin + (column >> 3)] >> (column & 7) & 1:
+            column += 1
             continue
-        cells[at + column] = pos
-        prefix = layout[first + column, w.CELL_PREFIX]
+        prefix = layout[cell, w.CELL_PREFIX]
         if prefix == 0:
-            pos += layout[first + column, w.CELL_WIDTH]
+            pos += layout[cell, w.CELL_WIDTH]
+        elif end - pos < prefix:
+            return -1
+        elif prefix == 1:
+            pos += 1 + int(data[np.uint64(pos)])
         else:
-            if end - pos < prefix:
-                return -1
             pos += prefix + uint(data, pos, prefix)
+        column += 1
     return pos if pos <= end else -1
 
 
 @lean_inline
-def _key_differs(
-    data: Bytes, layout: Ints, first: int, columns: int, cells: Ints, after: int
-) -> bool:
-    """Compare the key's cells of both images; the one before lies behind the one after."""
-    for column in range(columns):
-        if layout[first + column, w.CELL_KEY] == 0:
-            continue
-        old, new = cells[after + columns + column], cells[after + column]
-        if old < 0 or new < 0:
-            if old != new:
-                return True
-            continue
-        prefix, size = layout[first + column, w.CELL_PREFIX], layout[first + column, w.CELL_WIDTH]
-        if prefix:
-            size = prefix + uint(data, old, prefix)
-            if size != prefix + uint(data, new, prefix):
-                return True
-        for byte in range(size):
-            if data[old + byte] != data[new + byte]:
-                return True
-    return False
+def no_null(data: Bytes, begin: int, columns: int) -> bool:
+    """Return whether no cell of an image is NULL; bits beyond the last column mean nothing."""
+    for byte in range(columns >> 3):
+        if data[begin + byte]:
+            return False
+    rest = columns & 7
+    return rest == 0 or data[begin + (columns >> 3)] & ((1 << rest) - 1) == 0
 
 
 @lean_inline
-def _keep(
-    s: Ints, rows: Ints, row: int, slot: int, kind: int, begin: int, stop: int, cell: int
+def _key_differs(
+    data: Bytes, layout: Ints, first: int, columns: int, before: int, after: int
 ) -> bool:
-    """Take an image as a row, unless it was handed out before the connection was lost."""
-    if s[w.SKIP_ROWS]:
-        s[w.SKIP_ROWS] -= 1
-        return False
-    time = s[w.COMMIT_US]
-    rows[row, w.OUT_SLOT], rows[row, w.OUT_KIND] = slot, kind
-    rows[row, w.OUT_SEQ], rows[row, w.OUT_US] = s[w.SEQ], time
-    rows[row, w.OUT_BEGIN], rows[row, w.OUT_END] = begin, stop
-    rows[row, w.OUT_AT], rows[row, w.OUT_CELLS] = s[w.AT], cell
-    if s[w.ROWS] == 0:
-        s[w.FIRST_US], s[w.LAST_US] = time, time
-    s[w.FIRST_US], s[w.LAST_US] = min(s[w.FIRST_US], time), max(s[w.LAST_US], time)
-    s[w.SEQ] += 1
-    s[w.ROWS] += 1
-    s[w.IMAGE_BYTES] += stop - begin
-    return True
-
-
-_BLOCK = 64
+    """Compare the key's cells of two images that end within their event."""
+    old, new = before + ((columns + 7) >> 3), after + ((columns + 7) >> 3)
+    left = 0
+    for column in range(columns):
+        left += layout[first + column, w.CELL_KEY]
+    column = 0
+    while left:
+        byte, bit = column >> 3, column & 7
+        old_null, new_null = data[before + byte] >> bit & 1, data[after + byte] >> bit & 1
+        prefix = layout[first + column, w.CELL_PREFIX]
+        old_size = new_size = prefix + layout[first + column, w.CELL_WIDTH]
+        if prefix:
+            old_size += 0 if old_null else uint(data, old, prefix)
+            new_size += 0 if new_null else uint(data, new, prefix)
+        old_size, new_size = 0 if old_null else old_size, 0 if new_null else new_size
+        if layout[first + column, w.CELL_KEY]:
+            if old_null != new_null or old_size != new_size:
+                return True
+            for at in range(old_size):
+                if data[old + at] != data[new + at]:
+                    return True
+            left -= 1
+        old += old_size
+        new += new_size
+        column += 1
+    return False
 
 
 @lean_kernel
-def lay_out(
-    cells: Ints, rows: Ints, picks: Ints, begins: Ints, kinds: Bytes, seqs: Counts, times: Ints
-) -> None:
-    """Lay some rows out column by column.
+def pick(rows: Ints, runs: Ints, images: Ints, kinds: Bytes, seqs: Counts, times: Ints) -> None:
+    """Lay the rows of some runs out column by column.
 
     Args:
-        cells: All cells, row by row.
         rows: All rows.
-        picks: Indexes of the rows wanted, all of one table slot.
-        begins: Where to write, by column and row, where each cell begins.
+        runs: The runs wanted.
+        images: Where to write where each image begins.
         kinds: Where to write row kinds.
         seqs: Where to write counter values.
         times: Where to write commit times.
     """
-    columns, count = begins.shape
-    for low in range(0, count, _BLOCK):
-        high = min(low + _BLOCK, count)
-        for row in range(low, high):
-            at = picks[row]
-            kinds[row], seqs[row] = rows[at, w.OUT_KIND], rows[at, w.OUT_SEQ]
-            times[row] = rows[at, w.OUT_US]
-        for column in range(columns):
-            for row in range(low, high):
-                begins[column, row] = cells[rows[picks[row], w.OUT_CELLS] + column]
+    to = 0
+    for run in range(len(runs)):
+        first, seq, time = runs[run, w.RUN_FIRST], runs[run, w.RUN_SEQ], runs[run, w.RUN_US]
+        for row in range(runs[run, w.RUN_ROWS]):
+            found = rows[first + row]
+            images[to], kinds[to] = found >> w.KIND_BITS, found & w.KIND_MASK
+            seqs[to], times[to] = seq + row, time
+            to += 1

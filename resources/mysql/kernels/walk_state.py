@@ -58,8 +58,8 @@ from __future__ import annotations
     PART_BYTES,
     # Rows found and not yet converted.
     ROWS_USED,
-    CELLS_USED,
-    ROWS_BUFFER,  # Buffer their cells are in.
+    RUNS_USED,
+    ROWS_BUFFER,  # Buffer their images are in.
     # The row event being read, where the answer FULL broke it off.
     ROW_AT,  # Where its next row begins; 0 if there is none.
     ROW_END,
@@ -79,12 +79,14 @@ FULL: rows are to be converted first; CORRUPT: a row image does not end within i
 packet that others continue; PACKET: a payload without an event; DISORDER: a packet out of order.
 """
 
-(
-    OUT_SLOT, OUT_KIND, OUT_SEQ, OUT_US, OUT_BEGIN, OUT_END, OUT_AT, OUT_CELLS
-) = range(8)  # fmt: skip
-"""Columns of the rows found: table slot, kind, counter value, commit time, first byte of the image
-and the one behind it, offset in the log file, index of its first cell."""
-OUT_FIELDS = 8
+KIND_BITS = 2
+"""A row found is one number: where its image begins, and its kind in the lowest bits."""
+KIND_MASK = (1 << KIND_BITS) - 1
+
+RUN_SLOT, RUN_FIRST, RUN_ROWS, RUN_SEQ, RUN_US, RUN_AT, RUN_END = range(7)
+"""Columns of the runs, rows found in one event: table slot, index of the first row, number of
+rows, counter value of the first, commit time, offset in the log file, end of the last image."""
+RUN_FIELDS = 7
 
 MAP_NUMBER, MAP_SLOT, MAP_BODY, MAP_SIZE, MAP_EPOCH = range(5)
 """Columns of the known table maps: table number (-1: free), slot (-1: unwanted), where the body
@@ -97,10 +99,11 @@ SLOT_FIRST, SLOT_COLUMNS, SLOT_KEYED, SLOT_EPOCH = range(4)
 a key, the epoch it last had rows in."""
 SLOT_FIELDS = 4
 
-CELL_PREFIX, CELL_WIDTH, CELL_KEY = range(3)
+CELL_PREFIX, CELL_WIDTH, CELL_KEY, CELL_SKIP, CELL_NEXT = range(5)
 """Columns of the layout: bytes of the length before a cell, else bytes of the cell; whether the
-column is one of the key."""
-CELL_FIELDS = 3
+column is one of the key; if no cell is NULL, bytes from here to the next cell with a length before
+it, and the number of columns up to that."""
+CELL_FIELDS = 5
 
 GTID_HIGH, GTID_LOW, GTID_LAST, GTID_UNTIL = range(4)
 """Columns of the sources of GTIDs: MySQL: the UUID's halves as little-endian integers; MariaDB:

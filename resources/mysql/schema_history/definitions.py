@@ -17,13 +17,14 @@ from resources.mysql.schema_history.character_sets import (
     charset_name,
     charset_of,
 )
-from resources.mysql.schema_history.column_types import TypeWords, parse_type, resolve_type
+from resources.mysql.schema_history.column_types import BLOBS, TypeWords, parse_type, resolve_type
 from resources.mysql.schema_history.words import CannotTellError, Words
 from resources.mysql.types import ColumnFacts, Unsupported, column_from_facts
 
 _INDEX_HEADS = frozenset(
     {"CONSTRAINT", "PRIMARY", "UNIQUE", "INDEX", "KEY", "FULLTEXT", "SPATIAL", "FOREIGN", "CHECK"}
 )
+_BYTES = frozenset({"binary", "varbinary", *BLOBS})
 _MARIADB_EXPLICIT_TIMESTAMPS = 1 << 24
 IndexKind: TypeAlias = Literal["primary", "unique", "other", "foreign", "check"]
 _FLAGS: dict[tuple[str, ...], dict[str, Any]] = {
@@ -259,6 +260,8 @@ def build_column(
     Raises:
         CannotTellError: It is another column than the words say, or has no exact counterpart.
     """
+    if definition.type.name in _BYTES and (definition.collation or definition.type.charset):
+        raise CannotTellError(f"column {definition.name}: MariaDB makes a text of bytes by COLLATE")
     if definition.collation and not definition.type.charset:
         charset = charset_of(definition.collation)
     column_type, charset = resolve_type(definition.type, charset, server)

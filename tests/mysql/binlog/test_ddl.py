@@ -68,6 +68,9 @@ REWRITING = [
     "ALTER/**/TABLE`orders`MODIFY`a`INT",
     "ALTER TABLE shop . orders MODIFY a INT",
     "REPAIR TABLE x, orders",
+    "ALTER IGNORE TABLE orders ADD UNIQUE (a)",
+    "ALTER TABLE orders ADD INDEX (a), ALGORITHM=COPY",
+    "ALTER TABLE orders PARTITION BY HASH (id) PARTITIONS 4",
     "ALTER TABLE ORDERS MODIFY a INT",
 ]
 

@@ -24,9 +24,9 @@ def end_of_slice(offset: int) -> LogSlice:
 
 def inconvertible() -> FoundRows:
     """A row of a table slot that has no shape."""
-    rows = np.zeros((1, w.OUT_FIELDS), np.int64)
-    data, cells = np.zeros(1, np.uint8), np.zeros(1, np.int64)
-    return FoundRows(data, rows, cells, 1, [], "binlog.000001", ArrayPool())
+    runs = np.zeros((1, w.RUN_FIELDS), np.int64)
+    data, rows = np.zeros(1, np.uint8), np.zeros(1, np.int64)
+    return FoundRows(data, rows, runs, 1, [], "binlog.000001", ArrayPool())
 
 
 def offsets(slices: Iterator[LogSlice], count: int) -> list[int]:

@@ -40,6 +40,32 @@ def test_update_of_a_table_without_key_has_both_images(log: Log) -> None:
     assert slices[0].batches[0].schema.key == ()
 
 
+def test_an_update_of_a_watched_column_has_both_images(log: Log) -> None:
+    log.run(
+        "CREATE TABLE t (id INT PRIMARY KEY, w VARCHAR(300), v VARCHAR(20), n INT)",
+        "INSERT INTO t VALUES (1, REPEAT('w', 300), 'a', 1)",
+    )
+    start = log.position()
+    changes = ["v = 'b'", "w = 'x'", "w = NULL", "v = NULL", "n = NULL", "v = ''", "v = 'c', n = 2"]
+    log.run(*(f"UPDATE t SET {change}" for change in changes))
+    read = {
+        watched: [(RowKind(r["_cdc_op"]), r["v"], r["n"]) for r in rows_of(slices, "t")]
+        for watched in ("", "v")
+        for slices in [log.read(start, watched=lambda _, names={watched}: names)]
+    }
+    assert [kind for kind, _, _ in read[""]] == [A] * len(changes)
+    before_and_after = [(B, "a", 1), (A, "b", 1)]
+    unwatched = [(A, "b", 1), (A, "b", 1)]
+    assert read["v"] == [
+        *before_and_after,
+        *unwatched,
+        *[(B, "b", 1), (A, None, 1)],
+        (A, None, None),
+        *[(B, None, None), (A, "", None)],
+        *[(B, "", None), (A, "c", 2)],
+    ]
+
+
 def test_rolled_back_work_is_not_there(log: Log) -> None:
     log.run(TABLE, "CREATE TABLE u (id INT PRIMARY KEY)")
     start = log.position()

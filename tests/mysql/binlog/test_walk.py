@@ -170,7 +170,7 @@ def rooms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
             "_INNER_BYTES": 64,
             "_LEAST_ROOM": 16,
             "_ROWS": 2,
-            "_CELLS": 8,
+            "_RUNS": 1,
         }.items():
             monkeypatch.setattr(decoder_room, name, value)
         monkeypatch.setattr(known_tables, "_KEPT", 2)

@@ -75,6 +75,7 @@ CHANGES = (
     ("DATE", "DATETIME"), ("DATETIME", "TIMESTAMP NULL"), ("DATETIME(6)", "DATETIME(3)"),
     ("VARCHAR(20)", "VARCHAR(19)"), ("VARCHAR(20)", "CHAR(20)"), ("TEXT", "VARCHAR(20)"),
     ("TEXT", "TINYTEXT"), ("VARCHAR(20)", "VARBINARY(80)"), ("BINARY(5)", "BINARY(6)"),
+    ("BLOB", "BLOB COLLATE utf8mb4_bin"),
     ("VARCHAR(300)", "TINYTEXT"), ("VARBINARY(20)", "VARCHAR(20)"), ("BLOB", "TEXT"),
     ("TEXT CHARACTER SET latin1", "TEXT"), ("VARCHAR(20)", "VARCHAR(20) CHARACTER SET latin1"),
     ("ENUM('a','b')", "ENUM('a')"), ("SET('a','b')", "SET('b','a')"), ("ENUM('a')", "CHAR(1)"),

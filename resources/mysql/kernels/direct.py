@@ -1,0 +1,118 @@
+"""Converters that compiled code also knows by number, so that it works whole rows at a time.
+
+In: a converter and what the loop needs that does the same. Out: a converter like any other one,
+and a table of steps, a row of numbers per column, for `row_columns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from resources.mysql.kernels.cells import Bytes, Cells, Converted, Converter, Ints
+from resources.mysql.kernels.intrinsics import BLOCK
+
+SKIP, PLACE, WORD, DECIMAL, DATE, DATETIME, TIMESTAMP, TIME, TEXT, LABEL = range(10)
+"""What to do with a column's cells: nothing; write where they begin, for a converter of its own;
+or convert them: see `row_columns`."""
+MOST_GROUPED = 18
+"""Digits of the longest DECIMAL that fits into one word."""
+
+(
+    DO,  # One of the numbers above.
+    PREFIX,  # Bytes of the length before a cell, else 0.
+    WIDTH,  # Else bytes of the cell.
+    OUT,  # Bytes of a value in Arrow; of an offset for TEXT and LABEL.
+    REJECT,  # Whether a date or time that does not exist is a bad cell; NULL otherwise.
+    FORM,  # WORD: signed or not; dates: bytes of the fraction; TEXT: bytes of a character, at most.
+    UNIT,  # Microseconds that the fraction counts in.
+    FIRST,  # Index of its first number.
+    COUNT,  # Pairs of numbers: size and power of a group of digits, begin and size of a label.
+    INDEX,  # PLACE, TEXT, LABEL: row of `begins` to write to.
+    STEP_FIELDS,
+) = range(11)
+
+
+@dataclass(frozen=True)
+class Direct:
+    """A converter with a loop of its own in `row_columns`.
+
+    Args:
+        convert: The converter; it says which cells are bad, the loop only how many.
+        do: The loop.
+        arrow: The type both make.
+        out: Bytes of a value in Arrow; of an offset for TEXT and LABEL.
+        form: See FORM.
+        unit: See UNIT.
+        reject: See REJECT.
+        numbers: Pairs, see COUNT.
+        text: LABEL: all labels end to end.
+    """
+
+    convert: Converter
+    do: int
+    arrow: pa.DataType
+    out: int
+    form: int = 0
+    unit: int = 0
+    reject: bool = False
+    numbers: tuple[tuple[int, int], ...] = ()
+    text: bytes = b""
+
+    def __call__(self, cells: Cells) -> Converted:
+        """Convert cells wherever they lie."""
+        return self.convert(cells)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What to do with the columns of one shape of a table.
+
+    Args:
+        table: int64, (columns, STEP_FIELDS).
+        numbers: int64, the numbers of all columns.
+        text: uint8, the labels of all columns, and a block behind them.
+    """
+
+    table: Ints
+    numbers: Ints
+    text: Bytes
+
+    @property
+    def whole(self) -> bool:
+        """Whether no column is left to its converter."""
+        return bool((self.table[:, DO] != PLACE).all())
+
+
+def steps_of(columns: Sequence[tuple[int, int, Converter]], shown: int) -> Steps:
+    """Return what to do with columns.
+
+    Args:
+        columns: Of each bytes of prefix, width, and converter.
+        shown: How many are converted; those behind are passed over.
+    """
+    table = np.zeros((len(columns), STEP_FIELDS), np.int64)
+    numbers: list[int] = []
+    text, placed = b"", 0
+    for index, (prefix, width, convert) in enumerate(columns):
+        step = table[index]
+        step[[PREFIX, WIDTH]] = prefix, width
+        if index >= shown:  # only the log has it
+            continue
+        if not isinstance(convert, Direct):
+            step[[DO, INDEX]] = PLACE, placed
+            placed += 1
+            continue
+        if convert.do in (TEXT, LABEL):
+            step[INDEX] = placed
+            placed += 1
+        step[[DO, OUT, FORM, UNIT]] = convert.do, convert.out, convert.form, convert.unit
+        step[REJECT], step[FIRST], step[COUNT] = convert.reject, len(numbers), len(convert.numbers)
+        for low, high in convert.numbers:
+            numbers += low + len(text) if convert.do == LABEL else low, high
+        text += convert.text
+    padded = np.frombuffer(text + bytes(BLOCK), np.uint8).copy()
+    return Steps(table, np.array(numbers or [0], np.int64), padded)
