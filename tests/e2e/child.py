@@ -15,6 +15,7 @@ from typing import Any
 from cdc_assets.engine.pipeline import EngineOptions, Pipeline
 from cdc_assets.engine.run import run_snapshot, run_sync
 from resources.model.table import TableId
+from resources.mysql.binlog.options import ZeroDates
 from resources.mysql.connection import MySQLSettings
 from resources.mysql.source import MySQLSource
 from resources.sinks.contract import Sink
@@ -55,7 +56,7 @@ class Setup:
         return self.home / "lake.duckdb"
 
 
-def open_pipeline(setup: Setup) -> Pipeline:
+def open_pipeline(setup: Setup, zero_dates: ZeroDates = "null") -> Pipeline:
     """Open the pipeline as a run would."""
     patterns = [f"{setup.database}.{setup.tables}"]
     defaults: dict[str, Any] = {
@@ -73,6 +74,7 @@ def open_pipeline(setup: Setup) -> Pipeline:
         pipeline=f"{setup.database}_{setup.name}",
         include=patterns,
         watched=options.watched,
+        zero_dates=zero_dates,
     )
     db = StateDatabase(f"sqlite:///{setup.home}/state.db")
     log = ChangeLog(db, setup.name, str(setup.home / f"log-{setup.name}"))

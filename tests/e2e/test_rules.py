@@ -259,3 +259,39 @@ def test_targets_are_what_the_server_makes_of_their_sources(
     bench.sync()
     for feature in FEATURES:
         bench.require_equal(feature)
+
+
+def test_what_is_masked_or_left_out_is_kept_nowhere(
+    mysql: Any, mysql_db: str, tmp_path: Path
+) -> None:
+    """Not in the change log, the target, the state or a dirty row's bytes."""
+    hidden = TransformRule(
+        ("*.users",), masks=(Mask("mail", "hmac", salt="pepper"),), exclude=("password",)
+    )
+    options = {"transforms": Transforms((hidden,))}
+    setup = child.Setup(tcp_settings(mysql), mysql_db, tmp_path, options)
+    connection = mysql.connect(database=mysql_db)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SET sql_mode = ''")
+        cursor.execute(
+            "CREATE TABLE users (id INT PRIMARY KEY, mail TEXT, password TEXT, born DATE)"
+        )
+        cursor.execute("INSERT INTO users VALUES (1, 'marker-1', 'marker-2', '2000-01-01')")
+        with contextlib.closing(child.open_pipeline(setup, zero_dates="dirty")) as pipeline:
+            run_snapshot(pipeline, TableId(mysql_db, "users"))
+        cursor.execute("INSERT INTO users VALUES (2, 'marker-3', 'marker-4', '0000-00-00')")
+        cursor.execute("UPDATE users SET mail = 'marker-5' WHERE id = 1")
+    with contextlib.closing(child.open_pipeline(setup, zero_dates="dirty")) as pipeline:
+        run_sync(pipeline)
+        stored = list(pipeline.log.read(TableId(mysql_db, "users"), 0))
+        (dirty,) = pipeline.dirty.open_rows()
+    assert stored
+    assert all("password" not in batch.rows.schema.names for batch in stored)
+    assert not any("marker" in str(batch.rows.to_pylist()) for batch in stored)
+    assert (dirty.field, dirty.raw, dirty.image) == ("born", b"", b"")
+    with contextlib.closing(child.open_sink(setup)) as sink:
+        found = sink.read_table(TargetId(mysql_db, "users"))
+    assert found.column_names == ["id", "mail", "born"]
+    assert "marker" not in str(found.to_pylist())
+    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in kept if b"marker" in path.read_bytes()]
