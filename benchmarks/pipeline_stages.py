@@ -30,7 +30,7 @@ class Stages:
 
     def __enter__(self) -> Self:
         """Wrap the stages' functions."""
-        from cdc_assets.engine import apply
+        from cdc_assets.engine import write
         from resources.mysql.binlog.decoder import LogDecoder
         from resources.mysql.binlog.gatherer import Gatherer
         from resources.mysql.source import MySQLSource
@@ -43,7 +43,7 @@ class Stages:
         self._wrap("segment write", SegmentWriter, "write", self._call)
         self._wrap("segment commit", SegmentWriter, "commit", self._call)
         self._wrap("segment read", ChangeLog, "read", self._steps)
-        self._wrap("reduce", apply, "reduce_changes", self._call)
+        self._wrap("reduce", write, "reduce_changes", self._call)
         self._wrap("merge", DuckDBSink, "merge", self._call)
         self._wrap("close the file", DuckDBSink, "close", self._call)
         return self

@@ -24,6 +24,7 @@ def build_plan_job(settings: PipelineSettings) -> dg.JobDefinition:
         from cdc_assets.planning import plan_file
         from cdc_assets.planning_facts import gather_facts
         from cdc_assets.planning_words import plan_words
+        from cdc_assets.protection import find_unprotected
         from cdc_assets.targets import find_targets
 
         with (
@@ -31,10 +32,11 @@ def build_plan_job(settings: PipelineSettings) -> dg.JobDefinition:
             opened(settings, context.run_id, context.log.info) as pipeline,
         ):
             found = plan_file(gather_facts(pipeline, build_selector(settings)))
+            unprotected = find_unprotected(settings, pipeline)
             held = pipeline.changes.held()
             targets = find_targets(pipeline.options.router, pipeline.tables.all()).feeds
             readers = held_readers(context, settings.name, targets)
-            text = plan_words(settings.name, found)
+            text = plan_words(settings.name, found, unprotected)
             decisions = held_report(settings.name, held, readers)
         context.log.info(f"{text}\n\n{decisions}")
         context.add_output_metadata(

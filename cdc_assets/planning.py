@@ -170,8 +170,8 @@ def _edited(facts: Facts, table: TableId) -> list[FeedPlan]:
             continue
         edit = find_edit(mine[name], facts.wanted[table, name])
         if edit is not None:
-            way = _way(facts, table, edit.way)
-            found.append(FeedPlan(table, route.target, edit.words(), way, _shape(facts, route)))
+            way, shape = _way(facts, table, edit.way), _shape(facts, route)
+            found.append(FeedPlan(table, route.target, f"{edit.words()} changed", way, shape))
     return found
 
 

@@ -20,6 +20,7 @@ from cdc_assets.planning import Facts, TargetShape, plan_file
 from resources.model.column_change import AddColumn, ColumnChange, DropColumn, RetypeColumn
 from resources.model.table import Column, TableSchema
 from resources.model.table_id import TableId
+from resources.model.widening import widest
 
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
@@ -113,10 +114,14 @@ def _compare(sink: Sink, route: Route, wanted: TableSchema) -> TargetShape:
     live = {field.name: Column(field.name, field.type) for field in schema}
     changes: list[ColumnChange] = []
     for column in wanted.columns:
-        if column.name not in live:
+        here = live.get(column.name)
+        if here is None:
             changes.append(AddColumn(column))
-        elif live[column.name].type != column.type:
-            changes.append(RetypeColumn(column))
+            continue
+        # What other tables put into a shared target stays: its columns only become wider.
+        needed = widest(here, column) if route.shared else column
+        if needed is not None and here.type != needed.type:
+            changes.append(RetypeColumn(needed))
     if not route.shared:
         changes += [DropColumn(name) for name in live if name not in wanted.names]
     ddl = tuple(sink.render_changes(target_id(route), changes)) if changes else ()

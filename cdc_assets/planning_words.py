@@ -21,14 +21,16 @@ _WAYS = {
 }
 
 
-def plan_words(pipeline: str, plan: FilePlan) -> str:
+def plan_words(pipeline: str, plan: FilePlan, unprotected: Sequence[str] = ()) -> str:
     """Return a plan as markdown.
 
     Args:
         pipeline: The pipeline's name.
         plan: The plan.
+        unprotected: Warnings about masks and excluded columns that hide nothing.
     """
     parts = [_head(plan)]
+    parts += _section("Hides nothing", unprotected)
     parts += _section("Refused: two tables, one target", _clashes(plan))
     parts += _section("New tables", [_feed(pipeline, feed) for feed in plan.new])
     parts += _section("Edited rules", [_feed(pipeline, feed) for feed in plan.edited])
@@ -89,7 +91,7 @@ def _feed(pipeline: str, feed: FeedPlan) -> str:
     name = f"`{feed.table}`"
     if str(feed.table) != str(feed.target):
         name += f" → `{feed.target}`"
-    what = "" if feed.what == "new" else f"{_line(feed.what)} changed; "
+    what = "" if feed.what == "new" else f"{_line(feed.what)}; "
     way = _WAYS[feed.way].format(pipeline=pipeline)
     return f"{name}: {what}the target {way}.{_shape(feed.shape)}"
 

@@ -28,6 +28,13 @@ _TAGS = {_STR, _MERGE} | {
     f"tag:yaml.org,2002:{kind}"
     for kind in ("bool", "float", "int", "map", "null", "seq", "timestamp", "value")
 }
+_HINTS = {
+    "could not find expected": " a colon and a space behind a key",
+    "did not find expected key": "; a text that goes on behind its quotes is quoted as a whole",
+    "mapping values are not allowed in this context": "; a text with a colon and a space in it is "
+    "put in quotes",
+}
+"""By libyaml's words for an error."""
 _DEEPEST = 20
 _LONGEST_NUMBER = 40
 
@@ -119,12 +126,26 @@ def _syntax_error(error: yaml.YAMLError, text: str) -> tuple[int, int, KeyPath, 
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         words = re.sub(r"\s*(?:'.*'|\".*\")", "", error.problem or "", flags=re.DOTALL)
-        return mark.line + 1, mark.column + 1, (), f"is not YAML: {words}"
+        hint = _hint(words, text, mark)
+        return mark.line + 1, mark.column + 1, (), f"is not YAML: {words}{hint}"
     control = re.search(
         r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text
     )
     line = text.count("\n", 0, control.start()) + 1 if control else 1
     return line, 1, (), "is not YAML: it has a control character"
+
+
+def _hint(words: str, text: str, mark: yaml.Mark) -> str:
+    """Return what the commonest slips of the pen need; says nothing of what the file has."""
+    line = text.splitlines()[mark.line : mark.line + 1]
+    before, rest = (line[0][: mark.column], line[0][mark.column :]) if line else ("", "")
+    if rest.startswith("\t") and not before.strip():
+        return "; lines are indented by spaces, not by tabs"
+    if "*" in (rest[:1], before[-1:]):
+        return "; what begins with * is put in quotes"
+    if rest[:1] in ("`", "@", "%"):
+        return "; what begins with such a character is put in quotes"
+    return _HINTS.get(words, "")
 
 
 def _read(document: Document, node: yaml.Node, path: KeyPath, seen: set[int]) -> Yaml:

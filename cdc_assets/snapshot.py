@@ -35,6 +35,7 @@ def build_snapshot(settings: PipelineSettings) -> dg.AssetsDefinition:
     def snapshot(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
         from cdc_assets.open import opened
         from cdc_assets.preflight import require_ready, unfit_tables
+        from cdc_assets.protection import find_unprotected
 
         with (
             failures(context.retry_number),
@@ -48,6 +49,9 @@ def build_snapshot(settings: PipelineSettings) -> dg.AssetsDefinition:
             else:
                 tables = unloaded_tables(context.instance, settings, pipeline)
                 context.log.info(f"{len(tables)} tables have to be loaded")
+                if tables:
+                    for warning in find_unprotected(settings, pipeline):
+                        context.log.warning(warning)
             load_tables(context, settings, pipeline, tables, unfit_tables(findings))
         yield from ()
 

@@ -30,7 +30,7 @@ from cdc_assets.engine.schema_policy import (
 from cdc_assets.engine.shaping import Shaping
 from resources.errors import ConfigError, SchemaMismatch
 from resources.failpoints import failpoint
-from resources.model.change import TableNotice
+from resources.model.change import CHANGE_FIELDS, TableNotice
 from resources.model.table import Column, TableSchema
 from resources.model.widening import describe
 from resources.sinks.contract import TargetTable
@@ -38,6 +38,7 @@ from resources.sinks.shape import misfit
 from resources.stores.feeds import FeedShape
 from resources.stores.schema_changes import SchemaChange
 
+_CHANGE_NAMES = frozenset(f.name for f in CHANGE_FIELDS)
 Answer = Literal["apply", "ignore", "wait"]
 
 
@@ -75,7 +76,8 @@ class TargetColumns:
             with self.pipeline.sink() as sink:
                 schema = sink.read_schema(self.report.target)
             known = {c.name: c for c in self.before.columns} if self.before else {}
-            self._known = None if schema is None else tuple(_column(f, known) for f in schema)
+            own = [] if schema is None else [f for f in schema if not self._adds(f.name)]
+            self._known = None if schema is None else tuple(_column(f, known) for f in own)
             self._read = True
         return self._known
 
@@ -83,6 +85,10 @@ class TargetColumns:
     def edited(self) -> bool:
         """Whether the target was filled by other rules than the pipeline file's."""
         return bool(why_edited(self.pipeline, self.route, self.config))
+
+    def _adds(self, name: str) -> bool:
+        """Return whether a column is one the sink adds to a log of changes."""
+        return self.appends and name in _CHANGE_NAMES
 
     @property
     def appends(self) -> bool:

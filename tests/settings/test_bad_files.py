@@ -139,7 +139,25 @@ CASES = {
         "5:9: source.user has a ${ that begins no reference; write ${env:NAME}",
     ),
     "YAML syntax": (HEAD + "sink: [\n", "8:1: the file is not YAML: "),
-    "a tab": ("name: a\n\tsource: b\n", "2:1: the file is not YAML: "),
+    "a tab": ("name: a\n\tsource: b\n", "; lines are indented by spaces, not by tabs"),
+    "a bare star": (
+        HEAD.replace("[shop.*]", "[*.orders]") + SINK,
+        "; what begins with * is put in quotes",
+    ),
+    "a bare star in a projection": (
+        HEAD + SINK + "transform:\n  - {source: a.b, projection: [*, x]}\n",
+        "9:33: the file is not YAML: ",
+    ),
+    "a bare backtick": (HEAD + SINK + "x: `a` > 1\n", "8:4: the file is not YAML: "),
+    "no space behind a colon": (
+        "name: a\nfilter:b\nc: d\n",
+        "3:1: the file is not YAML: could not find expected a colon and a space behind a key",
+    ),
+    "a text in half quotes": (
+        "name: a\nfilter: 'a' <> 'b'\n",
+        "; a text that goes on behind its quotes is quoted as a whole",
+    ),
+    "a colon in a text": ("name: a: b\n", "; a text with a colon and a space in it is put in"),
     "two documents": (HEAD + SINK + "---\na: b\n", "8:1: the file is not YAML: "),
     "a control character": ("name: a\nsource: \x01\n", "2:1: the file is not YAML: it has a con"),
     "a YAML tag": (HEAD + "sink: !!python/object:os.system {}\n", "7:7: sink has a YAML tag"),
