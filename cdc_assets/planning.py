@@ -77,14 +77,15 @@ class FeedPlan:
         target: The target.
         what: What was edited, or that it is new, in words.
         way: Whether its rows are read again from the source, or can be folded from the log;
-            `follow` if they come through the log anyway, `stuck` if there is no way.
+            `follow` if they come through the log anyway, `fill` if the log fills a target beside
+            others, `stuck` if there is no way.
         shape: The target's columns, where they were asked for.
     """
 
     table: TableId
     target: TableId
     what: str
-    way: Way | Literal["load", "follow", "stuck"]
+    way: Way | Literal["load", "follow", "fill", "stuck"]
     shape: TargetShape = TargetShape()
 
 
@@ -160,11 +161,12 @@ def _first_way(facts: Facts) -> Literal["load", "follow"]:
 def _edited(facts: Facts, table: TableId) -> list[FeedPlan]:
     mine = {target: config for (of, target), config in facts.kept.items() if of == table}
     found = []
+    way: Way | Literal["fill", "stuck"]
     for route in facts.routes[table]:
         name = str(route.target)
         if name not in mine:
             if mine:
-                way = _way(facts, table, "refold")
+                way = "fill" if table in facts.whole else _way(facts, table, "reread")
                 what = f"a new target, beside or in place of {', '.join(sorted(mine))}"
                 found.append(FeedPlan(table, route.target, what, way, _shape(facts, route)))
             continue

@@ -81,7 +81,7 @@ def _with_details(pipeline: Pipeline, facts: Facts) -> Facts:
         name = (route.table, str(route.target))
         if (route.table, route.target) in busy:
             with pipeline.sink() as sink:
-                shapes[name] = _compare(sink, route, shaping.wanted)
+                shapes[name] = compare_target(sink, route, shaping.wanted)
         elif words := _pending(pipeline, route, shaping):
             pending[name] = words
     pipeline.release_sink()
@@ -106,7 +106,14 @@ def _pending(pipeline: Pipeline, route: Route, shaping: Shaping) -> tuple[str, .
     )
 
 
-def _compare(sink: Sink, route: Route, wanted: TableSchema) -> TargetShape:
+def compare_target(sink: Sink, route: Route, wanted: TableSchema) -> TargetShape:
+    """Return a target's columns as they are, as a route wants them, and what lies between.
+
+    Args:
+        sink: The opened sink.
+        route: The route into the target; one that is shared takes nothing from it.
+        wanted: The columns the file makes of the source's.
+    """
     schema = sink.read_schema(target_id(route))
     columns = tuple((c.name, str(c.type)) for c in wanted.columns)
     if schema is None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cdc_assets import naming
+from cdc_assets.engine.apply import born
 from cdc_assets.engine.route import target_id
-from resources.model.change import segment_of
+from resources.model.change import last_seq, segment_of
 
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
     from cdc_assets.settings import PipelineSettings
     from resources.stores.segments import Segment
+    from resources.stores.table_states import TableState
 
 ORPHAN_SECONDS = 86_400.0
 """Files of the change log that nothing refers to are deleted at this age."""
@@ -69,13 +71,26 @@ def first_needed_window(pipeline: Pipeline) -> str:
             found = [sink.read_watermark(target_id(r), feed) for r in pipeline.routes(table)]
             marks = [mark.seq for mark in found if mark is not None]
             if table in copying:
-                after = copying[table].base_seq
-            elif state.status == "needs_snapshot" or (
-                not marks and pipeline.options.history == "snapshot"
-            ):
+                # Until the copy is in, a live table goes on from its own mark.
+                live = [] if state.status == "needs_snapshot" else marks
+                after = min([copying[table].base_seq, *live])
+            elif state.status == "needs_snapshot":
                 continue
+            elif not marks and pipeline.options.history == "snapshot":
+                begin = _held_since(pipeline, state)
+                if begin is None:
+                    continue
+                after = begin
             else:
                 after = min(marks) if len(marks) == len(found) else 0
             needed += pipeline.log.segments.list_of_table(table, segment_of(after))[:1]
     pipeline.release_sink()
     return min((s.window for s in needed if s.window), default="")
+
+
+def _held_since(pipeline: Pipeline, state: TableState) -> int | None:
+    """Return where the log of a table begins that was made while it was followed, and now waits."""
+    last = pipeline.log.segments.last()
+    if last is None or state.status not in ("held", "stopped"):
+        return None
+    return born(pipeline, state.table, last_seq(last.number))

@@ -19,7 +19,7 @@ from cdc_assets.engine.report import TableReport
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import Route
 from resources.errors import ContinuityBroken
-from resources.model.change import TableNotice
+from resources.model.change import TableNotice, last_seq
 from resources.model.table import TableId
 
 
@@ -84,9 +84,10 @@ def born(pipeline: Pipeline, table: TableId, upto: int) -> int | None:
     """
     if pipeline.options.history != "snapshot" or pipeline.options.appends(table):
         return 0
+    floor = last_seq(pipeline.log.segments.table_floor(table))
     try:
-        notices = pipeline.log.notices(table, 0, upto)
-    except ContinuityBroken:  # retention has removed the beginning
+        notices = pipeline.log.notices(table, floor, max(floor, upto))
+    except ContinuityBroken:  # retention removes more right now
         return None
     made = [notice.seq for notice in notices if is_birth(notice)]
     return made[-1] - 1 if made else None

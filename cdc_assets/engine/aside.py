@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +17,12 @@ from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import Route
 from cdc_assets.engine.shaping import FailedRow, Shaping
 from resources.errors import DirtyLimitExceeded, DirtyRowError
+from resources.model.arrays import to_numbers
 from resources.model.change import CHANGE_FIELDS, OP, SEQ, TS, RejectedRow, RowKind, segment_of
 from resources.model.keys import key_texts
 from resources.model.table import TableId
 from resources.sinks.contract import RejectedWrite, Sink, TargetTable
 from resources.stores.dirty_rows import DirtyRow, Stage
-
-if TYPE_CHECKING:
-    from cdc_assets.engine.reduce import Reduced
 
 
 def set_aside(
@@ -302,12 +299,14 @@ def supersede(
     shaping: Shaping,
     target: TargetTable,
     batches: Sequence[pa.RecordBatch],
-    reduced: Reduced,
+    shaped: Sequence[pa.RecordBatch],
 ) -> None:
-    """Mark open dirty rows whose key these changes replace: full images make them moot.
+    """Mark open dirty rows that a later one of these changes replaces by its full image.
 
     Done before the sink commits: the changes are durable in the change log, so they will be
-    applied whatever happens, and a replay must not put an old row over them.
+    applied whatever happens, and a replay must not put an old row over them. A row that these
+    very changes set aside, before a run was killed, or in capture, is the newest word on its key
+    and stays open.
 
     Args:
         pipeline: The opened pipeline.
@@ -315,19 +314,24 @@ def supersede(
             by the source's key.
         target: The table.
         batches: The changes as the change log has them.
-        reduced: What is left of them.
+        shaped: They in the target's shape.
     """
     table = shaping.source.table
     waiting = pipeline.dirty.open_rows(table=table, target=str(target.id))
     if not waiting:
         return
     wanted = {row.key for row in waiting}
-    parts = [(part, target.schema.key) for part in (reduced.upserts, reduced.deletes)]
+    parts = [(batch, target.schema.key) for batch in shaped]
     if shaping.transform is not None or shaping.constants:
         parts += [(batch, shaping.source.key) for batch in batches]
-    touched = [k for part, key in parts for k in key_texts(part, key) if k in wanted]
-    if touched:
-        pipeline.dirty.supersede(str(target.id), touched, reduced.last_seq, table)
+    reached: dict[str, int] = {}
+    for part, key in parts:
+        seqs = to_numbers(part.column(SEQ)).tolist()
+        for text, seq in zip(key_texts(part, key), seqs, strict=True):
+            if text in wanted:
+                reached[text] = max(seq, reached.get(text, 0))
+    if reached:
+        pipeline.dirty.supersede(str(target.id), reached, table)
 
 
 def check_limit(pipeline: Pipeline, table: TableId, rows: int) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from cdc_assets.engine.aside import undecoded_row
 from cdc_assets.engine.left_out import mark_left_out
 from cdc_assets.engine.pipeline import Pipeline
+from cdc_assets.engine.protected import Protection
 from cdc_assets.engine.rate import RateLimit
 from cdc_assets.engine.report import CaptureReport
 from resources.errors import FencedOut, PositionPurged, TerminalError
@@ -175,6 +176,7 @@ class _Capture:
         self.lease = lease
         self.report = report
         self.rate = RateLimit(pipeline.options.rows_per_second, pipeline.options.bytes_per_second)
+        self.protection = Protection(pipeline)
         self.writer: SegmentWriter | None = None
         self.boundary: Position = report.end
         self.counted = 0
@@ -205,7 +207,10 @@ class _Capture:
         if self.writer is None:
             raise TerminalError("no segment is open")
         shift = first_seq(self.writer.number) - self.base
+        for notice in part.notices:
+            self.protection.check_statement(notice)
         for batch in part.batches:
+            self.protection.check_schema(batch.schema)
             self.writer.write(_shifted(self._masked(batch), shift))
         for notice in part.notices:
             self.writer.note(replace(notice, seq=notice.seq + shift))

@@ -20,6 +20,7 @@ from cdc_assets.engine.loading import Loading
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.prefetch import ChunkParts, read_ahead
 from cdc_assets.engine.rate import RateLimit
+from cdc_assets.engine.records import read_again
 from cdc_assets.engine.report import CopyReport
 from cdc_assets.engine.route import target_id
 from resources.errors import ConfigError, DirtyRowError, SchemaMismatch, SourceUnavailable
@@ -242,15 +243,12 @@ def altered_meanwhile(pipeline: Pipeline, report: CopyReport, through_segment: i
     return True
 
 
-def finish_copy(
-    pipeline: Pipeline, report: CopyReport, token: int, through_segment: int
-) -> CopyReport:
+def finish_copy(pipeline: Pipeline, report: CopyReport, through_segment: int) -> CopyReport:
     """Put complete loads in the live tables' places, with the watermarks they start from.
 
     Args:
         pipeline: The opened pipeline.
         report: What `copy_table` returned.
-        token: Fencing token of this run.
         through_segment: A committed segment whose end is at or past `report.high`.
     """
     snapshot = pipeline.snapshots.open_snapshot(report.table)
@@ -262,8 +260,15 @@ def finish_copy(
     consistent = last_seq(through_segment)
     quiet = report.table not in pipeline.log.touched(snapshot.base_seq)
     new = consistent if quiet else snapshot.base_seq
+    state = pipeline.tables.get(report.table)
+    if state is not None and state.status == "dropped":
+        # A run that is killed next would leave a table that begins anew with its next row.
+        why = read_again(pipeline, "its load was not finished")
+        pipeline.tables.set(report.table, "needs_snapshot", why)
     failpoint("copy.before_finish")
-    rows = [load.finish(new, token, consistent) for load in open_loads(pipeline, snapshot, report)]
+    loads = open_loads(pipeline, snapshot, report)
+    # Each with a new token: syncs that began after this run have moved the watermark, rightly so.
+    rows = [load.finish(new, pipeline.leases.next_token(), consistent) for load in loads]
     failpoint("copy.after_finish")
     stale = [r for r in pipeline.dirty.open_rows(table=report.table) if r.seq < snapshot.base_seq]
     pipeline.dirty.mark([r.id for r in stale if r.id], "superseded", "the table was read again")

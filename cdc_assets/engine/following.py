@@ -92,6 +92,10 @@ class Following:
             self.dropped = True
             self.report.outcome = "dropped"
             self.report.reason = f"dropped on the source at {notice.position}"
+        elif notice.kind == "create" and answer == "ignore" and self.columns.live is None:
+            self.report.outcome = "waiting"
+            self.report.reason = f"{told(notice)} is left out: materialize its snapshot partition"
+            return False
         elif answer == "apply" or self.dropped:
             shape = notice.shape
             self._begin_anew(notice.seq, self._shaping(shape) if shape is not None else None)

@@ -22,6 +22,7 @@ from cdc_assets.engine.aside import (
 from cdc_assets.engine.columns import TargetColumns
 from cdc_assets.engine.load_plan import plan_load
 from cdc_assets.engine.pipeline import Pipeline
+from cdc_assets.engine.protected import Protection
 from cdc_assets.engine.report import CopyReport, TableReport
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import Route
@@ -56,6 +57,7 @@ class Loading:
         self.snapshot = snapshot
         self.report = report
         transforms = pipeline.options.transforms
+        Protection(pipeline).check_schema(snapshot.schema)
         self._masker = transforms.masker(snapshot.schema)
         self.shaping = pipeline.shaping(route, transforms.stored(snapshot.schema))
         self._columns = TargetColumns(pipeline, route, TableReport(route.table, target_id(route)))

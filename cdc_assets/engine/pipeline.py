@@ -156,7 +156,8 @@ class Pipeline:
     feeds: FeedStore = field(init=False)
     began_us: int = field(init=False, default_factory=lambda: time.time_ns() // 1000)
     _shapings: dict[tuple[Route, str], Shaping] = field(init=False, default_factory=dict)
-    _clashes: dict[TableId, list[TableId]] | None = field(init=False, default=None)
+    _known: frozenset[TableId] = field(init=False, default=frozenset())
+    _clashes: dict[TableId, list[TableId]] = field(init=False, default_factory=dict)
     _writers: Writers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -192,10 +193,16 @@ class Pipeline:
         Raises:
             ConfigError: Names both.
         """
-        if self._clashes is None:
-            self._clashes = self.options.router.clashes(list(self.tables.all()))
+        if route.shared:
+            return
+        if route.table not in self._known:  # or made while this run goes on
+            self.tables.register([route.table])
+            known = frozenset(self.tables.all())
+            # In this order, for other threads look too.
+            self._clashes = self.options.router.clashes(sorted(known))
+            self._known = known
         others = [t for t in self._clashes.get(route.target, ()) if t != route.table]
-        if others and not route.shared:
+        if others:
             raise ConfigError(
                 f"{route.table} and {others[0]} would both be {route.target}",
                 where=str(route.target),

@@ -79,13 +79,17 @@ class _Replay:
     def run(self, rows: Sequence[DirtyRow]) -> TableReport:
         """Try them; older ones of a key follow the newest."""
         dirty, report = self.pipeline.dirty, self.report
+        if self.pipeline.snapshots.open_snapshot(self.route.table) is not None:
+            # The load would take the place of what is put into the live table now.
+            report.reason = "its load is not in place yet: materialize its snapshot partition first"
+            return report
         if self.columns.edited:
             report.outcome = "needs_snapshot"
             report.reason = why_edited(self.pipeline, self.route, self.columns.config)
             return report
         table, target = self.route.table, str(report.target)
         newest = {row.key: row for row in sorted(rows, key=lambda r: r.seq)}
-        stored = [r for r in newest.values() if r.stage == "apply" and r.image]
+        stored = [r for r in newest.values() if r.image and _has_target_image(r)]
         lost = [r for r in newest.values() if r not in stored]
         schema = self.pipeline.source.read_schemas([table]).get(table) if lost else None
         if schema is not None:
@@ -211,3 +215,8 @@ class _Replay:
     def _mark_replayed(self, rows: Sequence[DirtyRow]) -> None:
         ids = [row.id for row in rows if row.id is not None]
         self.pipeline.dirty.mark(ids, "replayed", "")
+
+
+def _has_target_image(row: DirtyRow) -> bool:
+    """Return whether a row's image and key are the target's, not the source's."""
+    return row.stage == "apply" or (row.stage, row.error) == ("copy", "RejectedWrite")

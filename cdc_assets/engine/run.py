@@ -19,7 +19,8 @@ from cdc_assets.engine.pending import Merging
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.records import READ_AGAIN
 from cdc_assets.engine.report import CaptureReport, CopyReport, SyncReport, TableReport
-from resources.errors import LeaseHeld, TerminalError
+from cdc_assets.engine.route import target_id
+from resources.errors import CdcError, LeaseHeld, TerminalError, TransientError
 from resources.model.place import Place
 from resources.model.position import Position, reached
 from resources.model.table import TableId
@@ -95,12 +96,24 @@ def _read_again(pipeline: Pipeline, report: SyncReport, options: SyncOptions) ->
     for table, state in pipeline.tables.all().items():
         if state.status == "needs_snapshot" and state.reason.startswith(codes):
             pipeline.say(f"{table}: {state.reason}")
-            _, outcomes = run_snapshot(pipeline, table)
-            for outcome in outcomes:
+            for outcome in _read_table(pipeline, table):
                 if outcome.outcome == "current":
                     outcome.outcome = "loaded"
                 report.add(outcome)
                 options.on_table(outcome)
+
+
+def _read_table(pipeline: Pipeline, table: TableId) -> list[TableReport]:
+    """Load a table; one that cannot be loaded now waits, and keeps no other waiting."""
+    try:
+        return run_snapshot(pipeline, table)[1]
+    except CdcError as error:
+        if isinstance(error, TransientError) and not isinstance(error, LeaseHeld):
+            raise
+        pipeline.say(f"{table}: was not read again: {error}")
+        report = TableReport(table, target_id(pipeline.routes(table)[0]), "needs_snapshot")
+        report.reason = f"was not read again: {error}"
+        return [report]
 
 
 def run_tables(pipeline: Pipeline, tables: Iterable[TableId]) -> list[TableReport]:
@@ -133,10 +146,10 @@ def run_snapshot(pipeline: Pipeline, table: TableId) -> tuple[CopyReport, list[T
     """
     ensure_origin(pipeline)
     name = f"copy:{pipeline.name}:{table}"
-    with pipeline.leases.held(name, pipeline.run_id, pipeline.options.lease_seconds) as lease:
+    with pipeline.leases.held(name, pipeline.run_id, pipeline.options.lease_seconds):
         pipeline.tables.register([table])
         report, through = _copied(pipeline, table)
-        report = finish_copy(pipeline, report, lease.token, through)
+        report = finish_copy(pipeline, report, through)
         sync = SyncReport(_nothing_captured(pipeline))
         merging = Merging(pipeline, pipeline.leases.next_token(), sync)
         last = pipeline.log.segments.last()

@@ -90,7 +90,7 @@ class Writing:
                 remedy="give it a primary key, or list it under pipeline.append",
             )
         reduced = reduce_changes(shaped, target.schema.key)
-        supersede(self.pipeline, self.shaping, target, group.batches, reduced)
+        supersede(self.pipeline, self.shaping, target, group.batches, shaped)
         return reduced
 
     def _conformed(

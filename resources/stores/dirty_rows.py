@@ -7,7 +7,7 @@ doubles it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Literal, TypeVar
@@ -190,28 +190,25 @@ class DirtyRowStore:
             ]
 
     def supersede(
-        self, target: str, keys: Iterable[str], seq: int, table: TableId | None = None
+        self, target: str, reached: Mapping[str, int], table: TableId | None = None
     ) -> int:
         """Close open rows whose key a newer change has reached.
 
         Args:
             target: The target table.
-            keys: Keys as in `DirtyRow.key`.
-            seq: Only rows with a smaller `_cdc_seq`.
+            reached: The `_cdc_seq` of the last change of each key, as in `DirtyRow.key`; rows
+                with a smaller one are closed.
             table: Only rows of this source table.
 
         Returns:
             Rows closed.
         """
         d = dirty_rows.c
-        query = self._open(select(d.id, d.row_key), table, target).where(d.seq < seq)
+        query = self._open(select(d.id, d.row_key, d.seq), table, target)
         with self._db.read() as conn:
-            candidates = conn.execute(query).all()
-        if not candidates:  # the usual case costs one query, whatever the number of keys
-            return 0
-        reached = set(keys)
-        ids = [row.id for row in candidates if row.row_key and row.row_key in reached]
-        return self.mark(ids, "superseded", f"a change up to {seq} reached its key")
+            rows = conn.execute(query).all()
+        ids = [row.id for row in rows if row.row_key and row.seq < reached.get(row.row_key, 0)]
+        return self.mark(ids, "superseded", "a newer change reached its key")
 
     def mark(self, ids: Sequence[int], state: DirtyState, reason: str) -> int:
         """Set the state of rows that are open, or open again rows that are not.

@@ -35,12 +35,13 @@ class StoreDirty(StoreCase):
     def test_a_newer_change_supersedes_for_good(self, db: StateDatabase) -> None:
         store = DirtyRowStore(db, PIPELINE)
         store.add([dirty_row(1), dirty_row(5), dirty_row(9), dirty_row(1, '{"id":2}')])
-        keys = (f'{{"id":{n}}}' for n in range(1, 2000) if n != 2)
-        assert store.supersede("lake.orders", keys, 9) == 2
+        reached = {f'{{"id":{n}}}': 9 for n in range(1, 2000) if n != 2}
+        assert store.supersede("lake.orders", reached) == 2
         assert [(r.seq, r.key) for r in store.open_rows()] == [(1, '{"id":2}'), (9, '{"id":1}')]
         store.add([dirty_row(1), dirty_row(5)])
         assert store.count_open() == 2
-        assert store.supersede("lake.orders", ['{"id":2}'], 9, table=USERS) == 0
+        assert store.supersede("lake.orders", {'{"id":2}': 9}, table=USERS) == 0
+        assert store.supersede("lake.orders", {'{"id":2}': 1}) == 0
 
     def test_replayed_rows_open_again_waived_ones_do_not(self, db: StateDatabase) -> None:
         store = DirtyRowStore(db, PIPELINE)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_assets.engine.routing import Route
 from cdc_assets.planning import Facts, History, TargetShape, plan_file
+from cdc_assets.planning_facts import compare_target
 from cdc_assets.planning_words import plan_words
+from resources.model.table import Column, TableSchema
 from resources.model.table_id import TableId
+from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.memory import MemorySink
 
 TABLES = [TableId("shop", name) for name in ("a", "b", "c", "d")]
 CONFIGS: list[dict[str, Any]] = [{}, {"filter": "x"}, {"masks": [{"column": "m"}]}]
@@ -49,7 +55,8 @@ def test_every_table_is_planned_once_and_named(facts: Facts) -> None:
     for feed in plan.edited:
         kept = facts.kept.get((feed.table, str(feed.target)))
         assert kept != facts.wanted[feed.table, str(feed.target)]
-        assert (feed.way == "refold") <= (feed.table in facts.whole)
+        assert (feed.way in ("refold", "fill")) <= (feed.table in facts.whole)
+        assert (feed.way == "fill") <= (kept is None)
         assert (feed.way == "reread") <= (facts.history == "snapshot")
         assert not (kept and feed.way == "refold" and "masks" in kept)
     for table in facts.loaded & facts.chosen - edited:
@@ -87,3 +94,27 @@ def test_an_edit_says_what_is_read_again_what_is_folded_again_and_what_cannot_be
     assert "shop_refold" in edited({"filter": "x"}, history="log", whole=True)
     assert "`ALTER … ADD c`" in edited({"filter": "x"})
     assert "Nothing changes" in edited({})
+
+
+@pytest.mark.parametrize(
+    ("shared", "ddl"),
+    [(True, ["amount", "new"]), (False, ["id", "amount", "new", "extra"])],
+)
+def test_a_plan_narrows_and_drops_no_column_of_a_shared_target(
+    shared: bool, ddl: list[str]
+) -> None:
+    target = TargetId("dw", "orders")
+    there = [("id", pa.decimal128(20)), ("amount", pa.int32()), ("extra", pa.string())]
+    wanted = [("id", pa.int32()), ("amount", pa.int64()), ("new", pa.string())]
+    with MemorySink("plan of a shared target") as sink:
+        sink.drop_table(target)
+        sink.create_table(TargetTable(target, table_of(there)))
+        route = Route(TABLES[0], TableId("dw", "orders"), shared=shared)
+        shape = compare_target(sink, route, table_of(wanted))
+    assert len(shape.ddl) == len(ddl)
+    for statement, column in zip(shape.ddl, ddl, strict=True):
+        assert column in statement
+
+
+def table_of(columns: list[tuple[str, pa.DataType]]) -> TableSchema:
+    return TableSchema(TABLES[0], tuple(Column(*column) for column in columns), ("id",))

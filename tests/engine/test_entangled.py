@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
+from cdc_assets.engine import run
+from cdc_assets.engine.copy import finish_copy
 from cdc_assets.engine.replay import replay_dirty
+from cdc_assets.engine.report import CopyReport
 from cdc_assets.engine.routing import Router, RouteRule
 from cdc_assets.engine.rules import Transforms
 from cdc_assets.engine.run import run_snapshot, run_sync
 from cdc_assets.engine.schema_policy import PolicyRule, SchemaPolicy
 from cdc_assets.engine.transforms.rule import TransformRule
-from resources.errors import ConfigError, SchemaMismatch
+from cdc_assets.retention import first_needed_window
+from resources.errors import SchemaMismatch
 from resources.model.table import TableId
 from resources.sinks.contract import TargetId
 from tests.engine.world import World, crashing
@@ -70,8 +74,15 @@ def test_a_dropped_table_loaded_again_keeps_its_rows_when_the_run_is_killed(
     world.source.tables[table].clear()
     world.source.commit(notice=Event(table, notice="drop", rewrites=False))
     run_sync(world.pipeline())
-    world.source.commit((table, 2, (2, "b")), notice=made(table))
-    world.source.commit((table, 3, (3, "c")))
+    world.source.commit(notice=made(table))
+    world.source.commit((table, 2, (2, "b")))
+    meanwhile = iter([(table, 3, (3, "c"))])
+
+    def disturb() -> None:
+        for change in meanwhile:
+            world.source.commit(change)
+
+    world.source.on_read = disturb
     crashing("copy.after_finish", lambda: run_snapshot(world.pipeline(), table))
     world.source.commit((table, 4, (4, "d")))
     run_sync(world.pipeline())
@@ -149,9 +160,6 @@ def test_a_table_made_live_does_not_write_into_the_target_of_another(tmp_path: P
     world.source.commit((one, 1, (1, "a")))
     run_snapshot(world.pipeline(), one)
     two = TableId("db", "t1")
-    pipeline = world.pipeline()
-    with pytest.raises(ConfigError):
-        pipeline.require_alone(router.routes(two)[0])
     # the source lists it only after the run began
     world.source.commit(notice=made(two))
     world.source.tables[two] = {}
@@ -164,19 +172,63 @@ def test_a_table_made_live_does_not_write_into_the_target_of_another(tmp_path: P
     assert world.rows("all") == {1: "a"}
 
 
-def test_a_table_loaded_again_beside_syncs_gets_into_place(tmp_path: Path) -> None:
+def test_a_table_loaded_again_beside_syncs_gets_into_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = World(tmp_path)
     table = world.source.create("t0")
     world.source.commit((table, 1, (1, "a")))
     run_snapshot(world.pipeline(), table)
-    keys = iter(range(10, 100))
 
-    def beside() -> None:
-        world.source.commit((table, key := next(keys), (key, "new")))
+    def after_a_sync(*args: Any) -> CopyReport:
+        world.source.commit((table, 2, (2, "b")))
         run_sync(world.pipeline())
+        return finish_copy(*args)
 
-    world.source.on_read = beside
+    monkeypatch.setattr(run, "finish_copy", after_a_sync)
     run_snapshot(world.pipeline(), table)
-    world.source.on_read = lambda: None
     run_sync(world.pipeline())
     assert world.rows("t0") == world.expected("t0")
+
+
+DAY_US = 86_400_000_000
+
+
+def test_a_table_made_after_retention_removed_an_older_one_is_taken_from_there(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path, policy=SchemaPolicy("evolve"))
+    table, other = world.source.create("t0"), world.source.create("t1")
+    run_snapshot(world.pipeline(), table)
+    world.source.commit((table, 1, (1, "a")))
+    world.source.tables[table].clear()
+    world.source.commit(notice=Event(table, notice="drop", rewrites=False))
+    run_sync(world.pipeline())
+    world.source.clock_us += 10 * DAY_US
+    world.source.commit((other, 1, (1, "x")))
+    run_sync(world.pipeline())
+    world.pipeline().log.purge("2100-01-01", keep_parquet=False)
+    assert world.pipeline().log.segments.table_floor(table)
+    world.source.commit(notice=made(table))
+    world.source.commit((table, 2, (2, "b")))
+    run_sync(world.pipeline())
+    assert world.rows("t0") == {2: "b"}
+
+
+def test_retention_keeps_what_a_table_needs_whose_making_is_held(tmp_path: Path) -> None:
+    rule = PolicyRule("hold", "*.*", frozenset({"create_table"}))
+    world = World(tmp_path, policy=SchemaPolicy("lenient", (rule,)))
+    run_sync(world.pipeline())
+    table, other = world.source.create("t0"), world.source.create("t1")
+    world.source.commit(notice=made(table))
+    world.source.commit((table, 1, (1, "a")))
+    assert run_sync(world.pipeline()).tables[table].outcome == "held"
+    begin = world.pipeline().log.segments.last()
+    world.source.clock_us += 10 * DAY_US
+    world.source.commit((other, 1, (1, "x")))
+    run_sync(world.pipeline())
+    assert begin is not None and first_needed_window(world.pipeline()) == begin.window
+    (change,) = world.pipeline().changes.held()
+    assert world.pipeline().changes.decide(change.id, "applied", "Ann", "it is wanted")
+    run_sync(world.pipeline())
+    assert world.rows("t0") == {1: "a"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -120,7 +119,7 @@ def compile_masks(rules: Sequence[TransformRule], schema: TableSchema) -> Masker
     masks: dict[str, Mask] = {}
     for rule in rules:
         for mask in rule.masks:
-            column = _column_of(rule, mask, schema)
+            column = _column_of(mask, schema)
             if column is None or column.name in excluded:
                 continue
             if column.name in masks:
@@ -152,18 +151,9 @@ def _excluded(rules: Sequence[TransformRule], schema: TableSchema) -> set[str]:
     return found
 
 
-def _column_of(rule: TransformRule, mask: Mask, schema: TableSchema) -> Column | None:
-    for column in schema.columns:
-        if column.name.lower() == mask.column.lower():
-            return column
-    if str(schema.table) not in rule.source:
-        return None
-    near = get_close_matches(mask.column, schema.names, n=3)
-    raise ConfigError(
-        f"a mask names column {mask.column}, which {schema.table} does not have",
-        where=mask.where or rule.where,
-        remedy=f"did you mean {', '.join(near)}?" if near else "remove the mask",
-    )
+def _column_of(mask: Mask, schema: TableSchema) -> Column | None:
+    """Return the column a mask names; one that a table does not have, or not yet, hides nothing."""
+    return next((c for c in schema.columns if c.name.lower() == mask.column.lower()), None)
 
 
 def _check(mask: Mask, column: Column, schema: TableSchema, where: str) -> None:
