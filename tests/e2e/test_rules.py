@@ -19,6 +19,7 @@ from cdc_assets.engine.routing import OWNER, Router, RouteRule
 from cdc_assets.engine.rules import Transforms
 from cdc_assets.engine.run import run_snapshot, run_sync
 from cdc_assets.engine.transforms.rule import Mask, RowRule, TransformRule
+from resources.errors import ConfigError
 from resources.failpoints import FailpointReached
 from resources.model.table import TableId
 from resources.sinks.contract import TargetId
@@ -295,3 +296,42 @@ def test_what_is_masked_or_left_out_is_kept_nowhere(
     assert "marker" not in str(found.to_pylist())
     kept = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in kept if b"marker" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("statement", ["RENAME COLUMN mail TO address", "CHANGE note memo TEXT"])
+def test_a_renamed_column_never_shows_what_a_rule_hides(
+    mysql: Any, mysql_db: str, tmp_path: Path, statement: str
+) -> None:
+    def setup(*masked: str) -> child.Setup:
+        masks = tuple(Mask(name, "hmac", salt="pepper") for name in masked)
+        rule = TransformRule((f"{mysql_db}.users",), masks=masks, exclude=("note", "memo")[:1])
+        if "memo" in masked:
+            rule = TransformRule((f"{mysql_db}.users",), masks=masks[:1], exclude=("note", "memo"))
+        options = {"transforms": Transforms((rule,))}
+        return child.Setup(tcp_settings(mysql), mysql_db, tmp_path, options)
+
+    connection = mysql.connect(database=mysql_db)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE users (id INT PRIMARY KEY, mail TEXT, note TEXT)")
+        cursor.execute("INSERT INTO users VALUES (1, 'marker-1', 'marker-2')")
+        with contextlib.closing(child.open_pipeline(setup("mail"))) as pipeline:
+            run_snapshot(pipeline, TableId(mysql_db, "users"))
+        cursor.execute(f"ALTER TABLE users {statement}")
+        cursor.execute("INSERT INTO users VALUES (2, 'marker-3', 'marker-4')")
+    for _ in range(2):
+        with (
+            contextlib.closing(child.open_pipeline(setup("mail"))) as pipeline,
+            pytest.raises(ConfigError, match="which the pipeline hides, was renamed"),
+        ):
+            run_sync(pipeline)
+    new = "address" if "address" in statement else "memo"
+    with contextlib.closing(child.open_pipeline(setup("mail", new))) as pipeline:
+        run_sync(pipeline)
+        run_snapshot(pipeline, TableId(mysql_db, "users"))
+        stored = list(pipeline.log.read(TableId(mysql_db, "users"), 0))
+    assert stored
+    assert not any("marker" in str(batch.rows.to_pylist()) for batch in stored)
+    with contextlib.closing(child.open_sink(setup("mail"))) as sink:
+        found = sink.read_table(TargetId(mysql_db, "users")).to_pylist()
+    assert {row["id"] for row in found} == {1, 2}
+    assert "marker" not in str(found)
