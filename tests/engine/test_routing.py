@@ -66,7 +66,7 @@ def test_the_first_rule_or_all_of_them() -> None:
     rules = RouteRule(("shop_*.*",), "a.{table}"), RouteRule(("*.orders_*",), "b.{table}")
     assert [r.target.database for r in routes(*rules)] == ["a"]
     assert [r.target.database for r in Router(rules, "all").routes(ORDERS)] == ["a", "b"]
-    with pytest.raises(ValueError, match="two routes send shop_eu.orders_07 to a.orders_07"):
+    with pytest.raises(ValueError, match=r"two routes send shop_eu\.orders_07 to a\.orders_07"):
         Router((rules[0], rules[0]), "all").routes(ORDERS)
 
 
