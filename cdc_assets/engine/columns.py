@@ -114,25 +114,26 @@ class TargetColumns:
         owner = OWNER if self.route.shared else ""
         return TargetTable(self.report.target, schema, "append" if self.appends else "merge", owner)
 
-    def take_anew(self, shaping: Shaping) -> None:
-        """Bring a target without rows of the feed to what rows of a shape need.
+    def take_anew(self, shaping: Shaping, seq: int) -> None:
+        """Bring a target without rows of the feed to what rows of a shape need; see `take`.
 
         Raises:
             SchemaMismatch: A shared target has a column that no type holds beside the feed's.
         """
         self.before = None
-        self.take(shaping, "the table begins anew")
+        self.take(shaping, "the table begins anew", seq)
 
     def conform(self, rows: Rows, target: TargetTable) -> Conformed:
         """Bring rows to the target's columns."""
         return conform(rows, target.schema.columns, self.ignored, self.fold)
 
-    def take(self, shaping: Shaping, why: str, notice: TableNotice | None = None) -> bool:
+    def take(self, shaping: Shaping, why: str, seq: int, notice: TableNotice | None = None) -> bool:
         """Bring the target to what rows of a shape need, by the pipeline's policy.
 
         Args:
             shaping: What the rows are from here on.
             why: What made it so, in words.
+            seq: The `_cdc_seq` from which on they are it.
             notice: The statement, where there is one.
 
         Returns:
@@ -149,9 +150,9 @@ class TargetColumns:
         if self.live is None:
             self._save(shaping.wanted)
             return True
-        plan = self.plan(shaping, notice)
+        plan = self.plan(shaping, seq, notice)
         changes = records.record_plan(
-            self.pipeline, self.route, self.report.target, plan, why, notice
+            self.pipeline, self.route, self.report.target, plan, why, seq, notice
         )
         if plan.refused:
             raise SchemaMismatch(
@@ -167,18 +168,18 @@ class TargetColumns:
             self.report.outcome = "needs_snapshot"
             self.report.reason = records.read_again(self.pipeline, "; ".join(plan.reread) or why)
             return False
-        self._alter(plan, shaping, changes)
-        return True
+        return self._alter(plan, shaping, changes)
 
-    def plan(self, shaping: Shaping, notice: TableNotice | None = None) -> EvolutionPlan:
+    def plan(
+        self, shaping: Shaping, seq: int = 0, notice: TableNotice | None = None
+    ) -> EvolutionPlan:
         """Return what rows of a shape would come to; asks, and changes nothing."""
-        return plan_evolution(self._situation(shaping, notice))
+        return plan_evolution(self._situation(shaping, seq, notice))
 
-    def _situation(self, shaping: Shaping, notice: TableNotice | None) -> Situation:
+    def _situation(self, shaping: Shaping, seq: int, notice: TableNotice | None) -> Situation:
         origins = None
         if notice is not None and notice.shape is not None and notice.origins:
             origins = shaping.origins(notice.origins, notice.shape)
-        seq = notice.seq if notice is not None else 0
         target = str(self.report.target)
         decided = self.pipeline.changes.decisions(self.route.table, target, seq)
         return Situation(
@@ -201,19 +202,31 @@ class TargetColumns:
 
     def _alter(
         self, plan: EvolutionPlan, shaping: Shaping, changes: Sequence[SchemaChange]
-    ) -> None:
-        given = [change.replacement for change in changes if change.state == "replaced"]
+    ) -> bool:
+        given = [change for change in changes if change.state == "replaced"]
         if plan.changes or given:
             failpoint("apply.before_alter")
             failed = self._alter_sink(plan, changes)
-            if given:
-                with self.pipeline.sink() as sink:
-                    sink.execute(given)
+            if not all(self._run_given(change) for change in given):
+                return False
             failpoint("apply.after_alter")
             self.forget()
             plan = replace(plan, failed=plan.failed | failed)
         self.kept, self.ignored, self.failed = plan.kept, plan.ignored, plan.failed
         self._save(shaping.wanted)
+        return True
+
+    def _run_given(self, change: SchemaChange) -> bool:
+        """Run what a person gave in place of a change; if the sink refuses, it is held again."""
+        try:
+            with self.pipeline.sink() as sink:
+                sink.execute([change.replacement])
+        except ConfigError as error:
+            why = f"{change.replacement!r} was refused: {error.message}; decide again"
+            self.pipeline.changes.hold_again(change.id, why)
+            self.report.outcome, self.report.reason = "held", f"{self.route.table}: {why}"
+            return False
+        return True
 
     def _remember_sets(self, plan: EvolutionPlan) -> None:
         """Keep what a plan leaves out and keeps, for the copy that carries the rest of it out."""
@@ -282,9 +295,8 @@ class TargetColumns:
         change = records.record_table(
             self.pipeline, self.route, self.report.target, decision, notice
         )
-        if change.state == "replaced":
-            with self.pipeline.sink() as sink:
-                sink.execute([change.replacement])
+        if change.state == "replaced" and not self._run_given(change):
+            return "wait"
         return self._answer(decision, change, notice)
 
     def _answer(self, decision: TableDecision, change: SchemaChange, notice: TableNotice) -> Answer:

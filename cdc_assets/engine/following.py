@@ -58,9 +58,10 @@ class Following:
     def write(self, group: Group) -> bool:
         """Write a group of rows; False if the table waits for something first."""
         shaping = self.pipeline.shaping(self.route, group.schema)
+        first = int(group.batches[0].column(SEQ)[0].as_py())
         if self.dropped:  # and made again, by a statement that does not say so for sure
-            self._begin_anew(int(group.batches[0].column(SEQ)[0].as_py()), shaping)
-        elif not self.columns.take(shaping, "rows without a statement"):
+            self._begin_anew(first, shaping)
+        elif not self.columns.take(shaping, "rows without a statement", first):
             return False
         fence = self._fence(group.upto)
         Writing(self.pipeline, self.report, shaping, self.columns, fence).write(group)
@@ -75,7 +76,7 @@ class Following:
                 return True  # a log of changes keeps the rows of a table that is gone
             return self._follow_table_event(event, notice)
         if notice.kind == "alter" and notice.shape is not None:
-            return self.columns.take(self._shaping(notice.shape), told(notice), notice)
+            return self.columns.take(self._shaping(notice.shape), told(notice), notice.seq, notice)
         if not notice.rewrites or self.columns.appends:
             return True
         self.report.outcome = "needs_snapshot"
@@ -129,7 +130,7 @@ class Following:
             self.report.deleted += sink.truncate(target, self._fence(new))
         self._moved(new)
         if shaping is not None:
-            self.columns.take_anew(shaping)
+            self.columns.take_anew(shaping, seq)
 
     def _drop(self) -> None:
         """Drop the target, or the feed's rows of one that others share."""

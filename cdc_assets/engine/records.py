@@ -37,6 +37,7 @@ def record_plan(
     target: TargetId,
     plan: EvolutionPlan,
     why: str,
+    seq: int,
     notice: TableNotice | None,
 ) -> list[SchemaChange]:
     """Keep what a plan does, step by step, before it is done.
@@ -47,6 +48,7 @@ def record_plan(
         target: The target.
         plan: The plan.
         why: What made the change, in words.
+        seq: The `_cdc_seq` from which on it holds.
         notice: The statement, where there is one.
 
     Returns:
@@ -55,7 +57,7 @@ def record_plan(
     with pipeline.sink() as sink:
         ddl = [";\n".join(sink.render_changes(target, step.changes)) for step in plan.steps]
     changes = [
-        _change(route, target, step, statements, why, notice)
+        _change(route, target, step, statements, why, seq, notice)
         for step, statements in zip(plan.steps, ddl, strict=True)
         if not (step.event in QUIET_EVENTS and step.action in ("nothing", "ignore"))
     ]
@@ -68,12 +70,13 @@ def _change(
     step: Step,
     ddl: str,
     why: str,
+    seq: int,
     notice: TableNotice | None,
 ) -> SchemaChange:
     return SchemaChange(
         table=route.table,
         target=str(target),
-        seq=notice.seq if notice is not None else 0,
+        seq=seq,
         event=step.event,
         column=step.columns[0] if step.columns else "",
         statement=notice.detail if notice is not None else why,

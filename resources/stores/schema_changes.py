@@ -149,6 +149,27 @@ class SchemaChangeStore:
             )
         return changed.rowcount == 1
 
+    def hold_again(self, change_id: int, why: str) -> None:
+        """Note that the sink refused a person's statements: the change waits for another decision.
+
+        Args:
+            change_id: The change.
+            why: What the sink said.
+        """
+        c = schema_changes.c
+        with self._db.begin() as conn:
+            conn.execute(
+                update(schema_changes)
+                .where(c.pipeline == self._pipeline, c.id == change_id, c.state == "replaced")
+                .values(
+                    state="held",
+                    why=clean_text(why),
+                    replacement="",
+                    decided_by="",
+                    decided_us=None,
+                )
+            )
+
     def fail(self, change_id: int, why: str) -> bool:
         """Note that the sink refused a change that was to be applied; returns whether it was."""
         c = schema_changes.c

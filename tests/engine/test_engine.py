@@ -111,6 +111,29 @@ def test_a_truncate_is_ignored_refused_or_held_as_the_policy_says(
         assert world.rows("t0") == {2: "b"}
 
 
+def test_statements_given_in_place_of_a_change_that_are_refused_hold_it_again(
+    tmp_path: Path,
+) -> None:
+    rule = PolicyRule("hold", "*.*", frozenset({"truncate_table"}))
+    world = World(tmp_path, policy=SchemaPolicy("lenient", (rule,)))
+    one = world.source.create("t0")
+    world.source.commit((one, 1, (1, "a")))
+    run_snapshot(world.pipeline(), one)
+    world.source.tables[one].clear()
+    world.source.commit(notice=Event(one, notice="truncate"))
+    assert run_sync(world.pipeline()).tables[one].outcome == "held"
+    for statement in ("DELETE", "TRUNCATE"):  # the sink in memory takes no statements at all
+        (change,) = world.pipeline().changes.held()
+        world.pipeline().changes.decide(change.id, "replaced", "Ann", "by hand", statement)
+        report = run_sync(world.pipeline()).tables[one]
+        assert report.outcome == "held"
+        assert repr(statement) in report.reason
+    (change,) = world.pipeline().changes.held()
+    assert world.pipeline().changes.decide(change.id, "applied", "Ann", "after all")
+    run_sync(world.pipeline())
+    assert world.rows("t0") == {}
+
+
 def test_rows_changed_without_row_events_are_read_again_by_the_run_that_sees_it(
     tmp_path: Path,
 ) -> None:
