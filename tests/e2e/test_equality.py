@@ -1,6 +1,6 @@
 """Random changes by several writers, random kills of the runs: the tables end equal every time.
 
-CDC_EXAMPLES sets the number of histories per server (5 in `make test`, 100 in `make nightly`);
+CDC_EXAMPLES sets the number of histories per server (3 in `make test`, 100 in `make nightly`);
 CDC_SEED repeats one.
 """
 
@@ -32,7 +32,7 @@ KILLS = (
     "sink.after_delete",
     "sink.before_commit",
 )
-EXAMPLES = int(os.environ.get("CDC_EXAMPLES", "5"))
+EXAMPLES = int(os.environ.get("CDC_EXAMPLES", "3"))
 FIRST = int(os.environ.get("CDC_SEED", "1"))
 
 
