@@ -214,14 +214,18 @@ def test_state_url() -> None:
     assert state_url({}) == f"sqlite:///{Path.cwd()}/.cdc/state.db"
 
 
-def test_a_thousand_tables_load_fast(tmp_path: Path) -> None:
-    text = minimal(source={"tables": [f"shop.table_{i:04d}" for i in range(1000)]})
-    file = write(tmp_path, text)
-    load_pipeline(file, {})
-    started = time.process_time()
-    settings = load_pipeline(file, {})
-    assert time.process_time() - started < 0.3
-    assert len(settings.source.tables) == 1000
+def test_a_thousand_tables_take_no_more_than_their_share(tmp_path: Path) -> None:
+    def seconds(count: int) -> float:
+        text = minimal(source={"tables": [f"shop.table_{i:04d}" for i in range(count)]})
+        file = write(tmp_path, text)
+        runs = []
+        for _ in range(3):
+            started = time.thread_time()
+            assert len(load_pipeline(file, {}).source.tables) == count
+            runs.append(time.thread_time() - started)
+        return min(runs)
+
+    assert seconds(1000) < 40 * seconds(50), "a share would be 20 times"
 
 
 def test_importing_the_settings_brings_nothing_heavy() -> None:
