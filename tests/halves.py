@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FIRST = ("fuzz", "mysql", "sinks", "sql", "stores")
+FIRST = ("fuzz", "mysql", "sinks")
 """Folders of the first half; the second has everything else."""
 
 
