@@ -34,7 +34,7 @@ from tests.strategies import COLUMN_TYPES, WIDE_DECIMALS
 
 class TestDuckDBSink(SinkSuite):
     column_types = (*COLUMN_TYPES, *WIDE_DECIMALS)
-    torn = frozenset({"merge", "append", "alter", "load", "drop"})
+    torn = frozenset({"merge", "append", "alter", "first load", "load", "drop"})
     """Steps whose writer is killed before every statement, not only at the points in them."""
 
     def open(self, place: str) -> DuckDBSink:
