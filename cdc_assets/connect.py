@@ -6,7 +6,6 @@ that loading a code location needs none of them.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
@@ -38,13 +37,16 @@ _MYSQL_PORT = 3306
 
 
 def open_source(
-    settings: PipelineSettings, known_tables: Callable[[], Iterable[TableId]] = tuple
+    settings: PipelineSettings,
+    known_tables: Callable[[], Iterable[TableId]] = tuple,
+    watched: Callable[[TableSchema], Collection[str]] = lambda _schema: (),
 ) -> Source:
     """Return the pipeline's source; it connects at its first use.
 
     Args:
         settings: With secrets resolved (`settings.resolve(env)`).
         known_tables: Tables the pipeline has seen, those gone from the server included.
+        watched: Columns of a table whose change makes an update carry its before-image.
 
     Raises:
         ConfigError: The source's URL cannot be used.
@@ -78,7 +80,7 @@ def open_source(
             poll_interval=source.poll_interval,
             transaction_bytes=settings.pipeline.memory // 4,
             known_tables=known_tables,
-            watched=_watched(settings),
+            watched=watched,
         )
     from resources.mysql.source import MySQLSource
 
@@ -95,14 +97,8 @@ def open_source(
         # What is decoded of a transaction takes several times its bytes in the log.
         transaction_bytes=settings.pipeline.memory // 4,
         known_tables=known_tables,
-        watched=_watched(settings),
+        watched=watched,
     )
-
-
-def _watched(settings: PipelineSettings) -> Callable[[TableSchema], Collection[str]]:
-    """Return what says whose change makes an update carry its before-image; asked by streams."""
-    options = functools.cache(lambda: engine_options(settings))
-    return lambda schema: options().watched(schema)
 
 
 def _start(startup: str | LogPlace) -> Start:

@@ -42,11 +42,12 @@ def open_pipeline(
     from resources.stores.table_states import TableStateStore
 
     resolved = settings.resolve()
+    options = engine_options(resolved)
     db = StateDatabase(state_url())
     return Pipeline(
         name=settings.name,
-        options=engine_options(resolved),
-        source=open_source(resolved, TableStateStore(db, settings.name).all),
+        options=options,
+        source=open_source(resolved, TableStateStore(db, settings.name).all, options.watched),
         open_sink=sink_opener(resolved),
         db=db,
         log=ChangeLog(db, settings.name, str(resolved.pipeline.change_log)),

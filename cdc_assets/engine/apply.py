@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 
 from cdc_assets.engine.aside import check_limit
-from cdc_assets.engine.configs import why_edited
 from cdc_assets.engine.following import Following
 from cdc_assets.engine.left_out import LEFT_OUT, was_left_out
 from cdc_assets.engine.parts import Group, pending_parts
@@ -61,9 +60,8 @@ def apply_pending(pipeline: Pipeline, route: Route, token: int, upto: int) -> Ta
         return report
     report.seq = after
     following = Following(pipeline, route, report, mark.seq if mark else None, token)
-    if following.columns.edited:
-        report.outcome = "needs_snapshot"
-        report.reason = why_edited(pipeline, route, following.columns.config)
+    if edited := following.columns.edited:
+        report.outcome, report.reason = "needs_snapshot", edited
         return report
     for part in pending_parts(pipeline, route.table, after, upto):
         if isinstance(part, Group):

@@ -58,14 +58,7 @@ def set_aside(
     refused = sink.find_rejected(target, rows)
     if not refused:
         raise error
-    found = refused_rows(pipeline, "apply", report.table, target, rows, refused)
-    found = [
-        replace(row, seq=seq, position=f"segment {segment_of(seq)}")
-        for row, seq in zip(found, (seqs[r.index].as_py() for r in refused), strict=True)
-    ]
-    pipeline.dirty.add(found)
-    report.dirty += len(found)
-    check_limit(pipeline, report.table, rows.num_rows)
+    _store_refused(pipeline, report, target, rows, seqs, refused, "RejectedWrite")
     return accepted(rows, refused)
 
 
@@ -90,13 +83,26 @@ def set_aside_misfits(
     Raises:
         DirtyLimitExceeded: More were set aside than the pipeline allows.
     """
-    refused = [RejectedWrite(*found) for found in bad]
     rows = rows.drop_columns([f.name for f in CHANGE_FIELDS if f.name in rows.column_names])
+    refused = [RejectedWrite(*found) for found in bad]
+    _store_refused(pipeline, report, target, rows, seqs, refused, "SchemaMismatch")
+
+
+def _store_refused(
+    pipeline: Pipeline,
+    report: TableReport,
+    target: TargetTable,
+    rows: pa.Table,
+    seqs: pa.Array,
+    refused: Sequence[RejectedWrite],
+    error: str,
+) -> None:
+    """Store refused changes at their places in the log, and judge whether there are too many."""
     found = [
-        replace(row, seq=seq, position=f"segment {segment_of(seq)}", error="SchemaMismatch")
+        replace(row, seq=seq, position=f"segment {segment_of(seq)}", error=error)
         for row, seq in zip(
             refused_rows(pipeline, "apply", report.table, target, rows, refused),
-            (seqs[index].as_py() for index, _, _ in bad),
+            (seqs[r.index].as_py() for r in refused),
             strict=True,
         )
     ]

@@ -82,9 +82,9 @@ class TargetColumns:
         return self._known
 
     @property
-    def edited(self) -> bool:
-        """Whether the target was filled by other rules than the pipeline file's."""
-        return bool(why_edited(self.pipeline, self.route, self.config))
+    def edited(self) -> str:
+        """Why the target was filled by other rules than the pipeline file's; empty if not."""
+        return why_edited(self.pipeline, self.route, self.config)
 
     def _adds(self, name: str) -> bool:
         """Return whether a column is one the sink adds to a log of changes."""
@@ -104,13 +104,13 @@ class TargetColumns:
         wanted = shaping.target("append" if self.appends else "merge")
         if self.live is None:
             return wanted
-        return replace(wanted, schema=replace(wanted.schema, columns=self.live, _arrow=[]))
+        return replace(wanted, schema=replace(wanted.schema, columns=self.live))
 
     def current(self) -> TargetTable | None:
         """Return the target as it is, whatever the feed's rows are now; None if it is not there."""
         if self.live is None or self.before is None:
             return None
-        schema = replace(self.before, columns=self.live, _arrow=[])
+        schema = replace(self.before, columns=self.live)
         owner = OWNER if self.route.shared else ""
         return TargetTable(self.report.target, schema, "append" if self.appends else "merge", owner)
 
@@ -312,11 +312,11 @@ class TargetColumns:
         self.report.outcome, self.report.reason = "held", f"{words} waits for a decision"
         return "wait"
 
-    def was_passed_over(self, event: ColumnEventWord, column: str) -> bool:
-        """Return whether a person decided to leave a change of a column out of the target."""
+    def passed_over(self, event: ColumnEventWord) -> frozenset[str]:
+        """Return the columns a change of which a person decided to leave out of the target."""
         changes = self.pipeline.changes.list(self.route.table, ("skipped", "replaced"))
-        target = str(self.report.target)
-        return any((c.target, c.event, c.column) == (target, event, column) for c in changes)
+        mine = (str(self.report.target), event)
+        return frozenset(c.column for c in changes if (c.target, c.event) == mine)
 
     def loaded(self, shaping: Shaping, kept: Iterable[str]) -> None:
         """Remember what a finished copy made of the target.

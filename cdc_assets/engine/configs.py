@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from cdc_assets.engine.records import REMEDIES
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import Route
 from resources.model.table_id import TableId
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
 
 EDITED = "edited: "
 """How the reason of a table begins that waits since its rules in the pipeline file changed."""
-REMEDIES = {
-    "snapshot": "materialize its snapshot partition",
-    "log": "load it by a pipeline of another name: polling cannot read a table again",
-    "none": "load it by a pipeline of another name: with this source.startup nothing is loaded",
-}
 Config = Mapping[str, Any]
 """JSON of what the file says of one feed; keys that say nothing are left out."""
 Way = Literal["reread", "refold"]

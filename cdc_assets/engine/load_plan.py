@@ -45,8 +45,9 @@ def plan_load(columns: TargetColumns, shaping: Shaping) -> LoadPlan:
     if live is None:
         return LoadPlan(wanted, folds=shared)
     here = {columns.fold(c.name): c for c in live}
+    as_they_are = columns.passed_over("alter_column_type")
     loaded = tuple(
-        _load_column(columns, column, here.get(columns.fold(column.name)))
+        _load_column(columns, column, here.get(columns.fold(column.name)), as_they_are)
         for column in wanted.schema.columns
         if columns.fold(column.name) in here or column.name not in columns.ignored
     )
@@ -54,7 +55,7 @@ def plan_load(columns: TargetColumns, shaping: Shaping) -> LoadPlan:
     left = [c.name for c in live if columns.fold(c.name) not in names]
     goes = [name for name in left if _goes(columns, name, wanted.schema.key)]
     keep = tuple(name for name in left if name not in goes)
-    target = replace(wanted, schema=replace(wanted.schema, columns=loaded, _arrow=[]))
+    target = replace(wanted, schema=replace(wanted.schema, columns=loaded))
     if not (keep or shared):
         return LoadPlan(target)
     changes = [change for column in loaded for change in _changes(columns, here, column)]
@@ -76,13 +77,15 @@ def _changes(columns: TargetColumns, live: dict[str, Column], column: Column) ->
     return [DropColumn(here.name), AddColumn(replace(column, nullable=True))]
 
 
-def _load_column(columns: TargetColumns, column: Column, here: Column | None) -> Column:
+def _load_column(
+    columns: TargetColumns, column: Column, here: Column | None, as_they_are: frozenset[str]
+) -> Column:
     """Return a column of a copy: as wide as the live one, unless the policy follows exactly."""
     if here is None:
         return column
     table, shared = columns.route.table, columns.route.shared
     word = columns.pipeline.options.policy.word(table, "alter_column_type")
-    if word == "ignore" or columns.was_passed_over("alter_column_type", column.name):
+    if word == "ignore" or column.name in as_they_are:
         return replace(here, comment=column.comment)
     if word in ("evolve", "try_evolve") and not shared:
         return replace(column, name=here.name)

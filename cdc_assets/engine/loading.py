@@ -72,16 +72,14 @@ class Loading:
             ConfigError: It is a log of changes, or the sink cannot hold it.
         """
         table = self.route.table
-        with self.pipeline.sink() as sink:
-            known = sink.read_watermark(self.target.id, self.pipeline.feed(table))
-        if known is None:
-            self.pipeline.require_alone(self.route)
         if self.target.mode == "append":
             raise ConfigError(
                 f"table {table} is kept as an append-only change log and has no snapshot",
                 remedy="remove it from pipeline.append to load its rows",
             )
         with self.pipeline.sink() as sink:
+            if sink.read_watermark(self.target.id, self.pipeline.feed(table)) is None:
+                self.pipeline.require_alone(self.route)
             errors = [
                 f
                 for f in sink.check_table(self.target)

@@ -56,8 +56,13 @@ class Protection:
             ConfigError: It may.
         """
         seen = (schema.table, schema.fingerprint())
+        if seen not in self._seen:
+            self._check_unseen(schema)
+            self._seen.add(seen)
+
+    def _check_unseen(self, schema: TableSchema) -> None:
         rule = self._rule(schema.table)
-        if rule is None or seen in self._seen or self._told.get(schema.table) == schema.names:
+        if rule is None or self._told.get(schema.table) == schema.names:
             return
         known = self._pipeline.log.segments.list_schemas(schema.table)
         if known:
@@ -68,7 +73,6 @@ class Protection:
             new = [n for n in schema.names if n.lower() not in before and not _hides(rule, n)]
             if gone and new:
                 raise _shown(rule, schema.table, gone[0], new, "a row without a statement")
-        self._seen.add(seen)
 
     def _rule(self, table: TableId) -> TransformRule | None:
         rule = self._pipeline.options.transforms.rule(table)

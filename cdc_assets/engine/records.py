@@ -16,11 +16,12 @@ from resources.stores.schema_changes import ChangeState, SchemaChange
 
 READ_AGAIN = "read again: "
 """How the reason of a table begins that the run itself reads again."""
-_REMEDIES = {
+REMEDIES = {
     "snapshot": "materialize its snapshot partition",
     "log": "load it by a pipeline of another name: polling cannot read a table again",
     "none": "load it by a pipeline of another name: with this source.startup nothing is loaded",
 }
+"""What reads a table again, by where the pipeline's rows come from."""
 _STATES: dict[Action, ChangeState] = {
     "apply": "applied",
     "reread": "applied",
@@ -134,4 +135,4 @@ def read_again(pipeline: Pipeline, why: str) -> str:
     """Return the reason of a table that has to be read again."""
     history = pipeline.options.history
     code = READ_AGAIN if history == "snapshot" and pipeline.options.reread else ""
-    return f"{code}{why}: {_REMEDIES[history]}"
+    return f"{code}{why}: {REMEDIES[history]}"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from cdc_assets.engine.apply import born
 from cdc_assets.engine.columns import TargetColumns
-from cdc_assets.engine.configs import REMEDIES, log_is_whole
+from cdc_assets.engine.configs import log_is_whole
 from cdc_assets.engine.pipeline import Pipeline
+from cdc_assets.engine.records import REMEDIES
 from cdc_assets.engine.report import TableReport
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import Route

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from cdc_assets.engine.columns import TargetColumns
-from cdc_assets.engine.configs import why_edited
 from cdc_assets.engine.conform import conform
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import TableReport
@@ -83,9 +82,8 @@ class _Replay:
             # The load would take the place of what is put into the live table now.
             report.reason = "its load is not in place yet: materialize its snapshot partition first"
             return report
-        if self.columns.edited:
-            report.outcome = "needs_snapshot"
-            report.reason = why_edited(self.pipeline, self.route, self.columns.config)
+        if edited := self.columns.edited:
+            report.outcome, report.reason = "needs_snapshot", edited
             return report
         table, target = self.route.table, str(report.target)
         newest = {row.key: row for row in sorted(rows, key=lambda r: r.seq)}

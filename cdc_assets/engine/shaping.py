@@ -7,7 +7,7 @@ the target, and those a transform failed on. What the target has by now is `conf
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,7 +74,6 @@ class Shaping:
     route: Route
     transform: Transform | None
     constants: tuple[tuple[str, str], ...]
-    _fields: list[pa.Field] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def partition_keys(self) -> tuple[str, ...]:
@@ -188,5 +187,5 @@ def shape_route(
     key = made.key
     if route.shard_in_key and key:
         key = (*key, *(name for name, _ in route.shard))
-    wanted = replace(made, columns=(*made.columns, *added), key=key, _arrow=[])
+    wanted = replace(made, columns=(*made.columns, *added), key=key)
     return Shaping(schema, mapped, wanted, route, transform, tuple(constants))

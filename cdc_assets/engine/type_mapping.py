@@ -66,7 +66,7 @@ def mapped_schema(schema: TableSchema, options: Collection[TypeMapping]) -> Tabl
         made = mapped(column, options)
         keep = column.name in schema.key
         columns.append(replace(made, nullable=column.nullable) if keep else made)
-    return replace(schema, columns=tuple(columns), _arrow=[])
+    return replace(schema, columns=tuple(columns))
 
 
 def map_values(values: pa.Array, given: Column, wanted: Column) -> tuple[pa.Array, Mask | None]:

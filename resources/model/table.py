@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -66,13 +67,14 @@ class TableSchema:
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     comment: str = ""
-    _arrow: list[pa.Schema] = field(default_factory=list, repr=False, compare=False)
 
     def arrow(self) -> pa.Schema:
         """Return the Arrow schema of the table's own columns."""
-        if not self._arrow:
-            self._arrow.append(pa.schema([c.field() for c in self.columns]))
-        return self._arrow[0]
+        return self._arrow
+
+    @cached_property
+    def _arrow(self) -> pa.Schema:
+        return pa.schema([c.field() for c in self.columns])
 
     def column(self, name: str) -> Column:
         """Return a column by name.
@@ -95,13 +97,17 @@ class TableSchema:
 
         Comments, nullability and source wording do not count: they change no value.
         """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         shape = [[c.name, str(c.type), c.kind] for c in self.columns]
         text = json.dumps([str(self.table), shape, list(self.key)], ensure_ascii=False)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def with_key(self, key: tuple[str, ...]) -> TableSchema:
         """Return a copy with another key."""
-        return replace(self, key=key, _arrow=[])
+        return replace(self, key=key)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value that `schema_from_json` reads back to an equal schema."""

@@ -60,7 +60,7 @@ class BinlogFilesSource:
         poll_interval: float = 5.0,
         transaction_bytes: int = StreamOptions.transaction_bytes,
         known_tables: Callable[[], Iterable[TableId]] = tuple,
-        watched: Callable[[TableSchema], Collection[str]] = lambda _schema: (),
+        watched: Callable[[TableSchema], Collection[str]] = StreamOptions.watched,
     ) -> None:
         self.pipeline = pipeline
         self._archive = Archive(location)

@@ -79,7 +79,7 @@ class MySQLSource:
         heartbeat_seconds: float = StreamOptions.heartbeat_seconds,
         transaction_bytes: int = StreamOptions.transaction_bytes,
         known_tables: Callable[[], Iterable[TableId]] = tuple,
-        watched: Callable[[TableSchema], Collection[str]] = lambda _schema: (),
+        watched: Callable[[TableSchema], Collection[str]] = StreamOptions.watched,
     ) -> None:
         self.settings = settings
         self.pipeline = pipeline

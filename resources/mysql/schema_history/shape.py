@@ -80,7 +80,7 @@ class TableShape:
 
     def named(self, table: TableId) -> TableShape:
         """Return it under another name."""
-        return replace(self, schema=replace(self.schema, table=table, _arrow=[]))
+        return replace(self, schema=replace(self.schema, table=table))
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON value that `shape_from_json` reads back to an equal shape."""
