@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALL = ("wire", "pipeline", "transform", "reduce_merge", "dagster_surface", "snapshot_memory")
+ALL = ("wire", "pipeline", "transform", "reduce", "sinks", "dagster_surface", "snapshot_memory")
 
 if __name__ == "__main__":
     failed = 0

@@ -30,6 +30,11 @@ TRANSFORM = {
     *(f"transform.{rule}_ratio" for rule in ("projection", "computed")),
 }
 
+SINKS = {
+    *(f"duckdb.{what}.{who}" for what in ("load", "merge") for who in ("ours", "limit", "peer")),
+    *(f"postgres.{what}.{who}" for what in ("load", "merge") for who in ("ours", "limit")),
+}
+
 
 def figures(*arguments: str) -> dict[str, float]:
     """The figures of one benchmark in a process of its own; each line is one JSON object."""
@@ -66,6 +71,13 @@ def test_transform_measures_every_rule() -> None:
     assert min(found.values()) > 0
 
 
+@pytest.mark.server
+def test_sinks_measures_loads_and_merges_of_every_sink() -> None:
+    found = figures("benchmarks.sinks", "--rows", "5000", "--rounds", "1")
+    assert {name.replace("_small", "") for name in found} == SINKS
+    assert min(found.values()) > 0
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_every_benchmark_takes_the_options_that_all_are_run_with(name: str) -> None:
     done = subprocess.run(
@@ -81,6 +93,6 @@ def test_every_benchmark_takes_the_options_that_all_are_run_with(name: str) -> N
 
 def test_the_page_explains_every_figure() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    missing = {name for name in WIRE | PIPELINE | TRANSFORM if f"`{name}`" not in page}
+    missing = {name for name in WIRE | PIPELINE | TRANSFORM | SINKS if f"`{name}`" not in page}
     # Readers of one workload stand in one line: `binlog.bulk.{limit,ours}`.
     assert {n for n in missing if f"`{n.rpartition('.')[0]}.{{" not in page} == set()
