@@ -121,8 +121,10 @@ def test_any_time_is_the_boundary_before_the_first_transaction_from_then_on(
         if whole_seconds:  # its log has commit times in seconds: nothing of the second is left out
             assert found == ALL[len(ALL) - len(found) :]
             assert set(found) >= set(ALL[number:])
-            before = ALL[len(ALL) - len(found)]
-            assert found == ALL or history.times[before + 1] >= moment.replace(microsecond=0)
+            first = len(ALL) - len(found)  # on a slow machine the last moment has nothing after it
+            assert first in (0, len(ALL)) or history.times[first + 1] >= moment.replace(
+                microsecond=0
+            )
         else:
             assert found == ALL[number:], moment
             expected = history.ends[number]
