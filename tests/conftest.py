@@ -16,6 +16,7 @@ from tests.servers import KINDS, Kind, Server, ServerUnavailableError, start_ser
 
 if TYPE_CHECKING:
     from tests.servers.family import FamilyServer
+    from tests.servers.kafka import KafkaServer
     from tests.servers.oceanbase import OceanBaseServer
     from tests.servers.postgres import PostgresServer
 
@@ -93,6 +94,13 @@ def postgres() -> Iterator[PostgresServer]:
     """PostgreSQL, as a sink."""
     with shared_server("postgres") as server:
         yield cast("PostgresServer", server)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """A Kafka broker."""
+    with shared_server("kafka") as server:
+        yield cast("KafkaServer", server)
 
 
 @pytest.fixture(params=["mysql", "mariadb"])

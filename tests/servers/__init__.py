@@ -75,6 +75,10 @@ def server_class(kind: Kind) -> type[Server]:
         from tests.servers.postgres import PostgresServer
 
         return PostgresServer
+    if kind == "kafka":
+        from tests.servers.kafka import KafkaServer
+
+        return KafkaServer
     raise ValueError(f"no server of kind {kind!r}; known: {', '.join(KINDS)}")
 
 
@@ -82,7 +86,7 @@ def start_server(kind: Kind, **options: Any) -> Server:
     """Start a private server.
 
     Args:
-        kind: ``mysql``, ``mariadb``, ``oceanbase`` or ``postgres``.
+        kind: ``mysql``, ``mariadb``, ``oceanbase``, ``postgres`` or ``kafka``.
         options: Constructor arguments of the kind's class, for instance ``row_metadata``.
 
     Raises:

@@ -17,9 +17,9 @@ from typing import IO, Any, Literal, Self
 
 from tests.servers.process import Command, end_group, free_port, signal_group, spawn
 
-Kind = Literal["mysql", "mariadb", "oceanbase", "postgres"]
+Kind = Literal["mysql", "mariadb", "oceanbase", "postgres", "kafka"]
 
-KINDS: tuple[Kind, ...] = ("mysql", "mariadb", "oceanbase", "postgres")
+KINDS: tuple[Kind, ...] = ("mysql", "mariadb", "oceanbase", "postgres", "kafka")
 # These guard nothing but temporary data on the loopback address.
 ADMIN_PASSWORD = "root-secret-pw"
 CDC_USER = "cdc"
