@@ -53,7 +53,7 @@ test: venv servers kernels
 nightly: venv servers kernels
 	$(PY) -m pytest -q -m nightly $(PYTEST_ARGS)
 	CDC_EXAMPLES=100 $(PY) -m pytest -q -s tests/e2e/test_equality.py \
-		tests/mysql/schema_history/test_random_ddl.py
+		tests/mysql/schema_history/test_random_ddl.py tests/mysql/schema_history/test_fills.py
 
 demo: venv servers
 	$(PY) -m examples.demo

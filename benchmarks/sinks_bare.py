@@ -201,5 +201,88 @@ class BarePostgres(_Closing):
         return int(self.db.execute("SELECT count(*) FROM t").fetchone()[0])
 
 
-BARE: dict[str, Callable[[Path], Bare]] = {"duckdb": BareDuckDB, "postgres": BarePostgres}
+class BareMySQL(_Closing):
+    """A MySQL server: LOAD DATA of files that lie beside it."""
+
+    dlt = ""
+    _COLUMNS = (
+        "id bigint NOT NULL, code longtext, n0 bigint, n1 bigint, n2 bigint, n3 bigint, "
+        "s0 longtext, s1 longtext, price decimal(21, 2), at datetime(6), PRIMARY KEY (id)"
+    )
+
+    def __enter__(self) -> Self:
+        """Start a server of our own."""
+        from tests.servers.mysql import MySQLServer
+
+        server = MySQLServer(options={"local_infile": "ON", "innodb_buffer_pool_size": "1G"})
+        self.server = self.stack.enter_context(server)
+        self.server.start()
+        self.db: Any = self.stack.enter_context(self.server.connect(autocommit=False))
+        self._run("CREATE DATABASE bare", "USE bare")
+        return self
+
+    def open_sink(self) -> Sink:
+        """Return our sink on the same server."""
+        from resources.sinks.mysql import MySQLSink
+
+        server = self.server
+        return MySQLSink(
+            server.host, port=server.port, user=server.user, password=server.password, tls="off"
+        )
+
+    def load(self, rows: Sequence[pa.Table]) -> float:
+        """LOAD DATA into a new table with its primary key, as our sink does."""
+        file = self._file("rows", rows)
+        self._run("DROP TABLE IF EXISTS t", f"CREATE TABLE t ({self._COLUMNS})")
+        began = time.perf_counter()
+        self._run(self._load(file, "t"), "COMMIT")
+        return time.perf_counter() - began
+
+    def merge(self, upserts: pa.Table, deletes: pa.Table) -> float:
+        """LOAD DATA REPLACE the rows, LOAD DATA the keys and delete by them."""
+        rows, keys = self._file("rows", [upserts]), self._file("keys", [deletes])
+        began = time.perf_counter()
+        self._run(
+            "CREATE TEMPORARY TABLE gone (id bigint PRIMARY KEY)",
+            "START TRANSACTION",
+            self._load(keys, "gone"),
+            "DELETE t FROM gone STRAIGHT_JOIN t ON t.id = gone.id",
+            self._load(rows, "t", "REPLACE "),
+            "COMMIT",
+            "DROP TEMPORARY TABLE gone",
+        )
+        return time.perf_counter() - began
+
+    def _load(self, file: Path, table: str, replace: str = "") -> str:
+        return (
+            f"LOAD DATA INFILE '{file}' {replace}INTO TABLE {table} CHARACTER SET utf8mb4 "
+            "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"'"
+        )
+
+    def _file(self, name: str, tables: Sequence[pa.Table]) -> Path:
+        """Write a file where the server reads files."""
+        path = Path(self.server.home) / "tmp" / f"{name}.csv"
+        with path.open("wb") as file:
+            for table in tables:
+                csv.write_csv(table, file, csv.WriteOptions(include_header=False))
+        path.chmod(0o644)
+        return path
+
+    def _run(self, *statements: str) -> None:
+        with self.db.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    def count(self) -> int:
+        """Return the rows."""
+        with self.db.cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM t")
+            return int(cursor.fetchone()[0])
+
+
+BARE: dict[str, Callable[[Path], Bare]] = {
+    "duckdb": BareDuckDB,
+    "postgres": BarePostgres,
+    "mysql": BareMySQL,
+}
 """Engines by the names of our sinks."""

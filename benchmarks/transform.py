@@ -105,6 +105,7 @@ def _figures(batches: list[pa.RecordBatch], rounds: int) -> Iterator[Figure]:
     for name, timing in found.items():
         speed = rate(rows, timing.seconds)
         yield Figure(f"transform.{name}", speed, "rows/s", ratio(speed, none, "none"))
+        yield Figure(f"transform.{name}_cpu", round(timing.cpu / rows * 1e6, 2), "s/M rows")
     for name in ("projection", "computed"):
         share = round(found["none"].seconds / found[name].seconds, 3)
         yield Figure(f"transform.{name}_ratio", share, "of none")

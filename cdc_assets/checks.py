@@ -19,6 +19,7 @@ from resources.model.table_id import TableId
 
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
+    from cdc_assets.members import SourceState
     from resources.stores.dirty_rows import DirtyStats
     from resources.stores.table_states import TableState
 
@@ -33,10 +34,16 @@ PROBLEMS = 50
 
 
 def build_checks(settings: PipelineSettings, targets: Targets) -> dg.AssetChecksDefinition:
-    """Return the checks of a pipeline: `continuity` of the log, `dirty_rows` of every target."""
+    """Return the checks of a pipeline: `continuity` of the log, `dirty_rows` of every target.
+
+    A target that several sources feed has a check for each, so that none answers for another.
+    """
+    dirty_rows = naming.check_name(settings.name, DIRTY_ROWS)
     changes = dg.AssetKey(naming.changes_key(settings.name))
     by_key = {dg.AssetKey(naming.table_key(settings.name, t)): t for t in targets.feeds}
     limit = settings.dirty_data.max_rows
+    source = naming.source_of(settings.name)
+    of_source = f" on {source}" if source else ""
     specs = [
         dg.AssetCheckSpec(
             CONTINUITY,
@@ -46,9 +53,9 @@ def build_checks(settings: PipelineSettings, targets: Targets) -> dg.AssetChecks
         ),
         *(
             dg.AssetCheckSpec(
-                DIRTY_ROWS,
+                dirty_rows,
                 asset=key,
-                description="Every source table of it follows the log"
+                description=f"Every source table of it{of_source} follows the log"
                 + (
                     f", with no more than {limit} rows in the dirty-data store."
                     if limit is not None
@@ -68,12 +75,12 @@ def build_checks(settings: PipelineSettings, targets: Targets) -> dg.AssetChecks
             if any(key.name == CONTINUITY for key in chosen):
                 passed, found = judge_continuity(pipeline.log.check())
                 yield _result(changes, CONTINUITY, passed, found)
-            wanted = {by_key[k.asset_key]: k.asset_key for k in chosen if k.name == DIRTY_ROWS}
+            wanted = {by_key[k.asset_key]: k.asset_key for k in chosen if k.name == dirty_rows}
             states = pipeline.tables.all()
             known = find_targets(pipeline.options.router, {*targets.tables(wanted), *states})
             verdicts = judge_dirty_rows(settings, pipeline, known, wanted, states)
             for target, (passed, found) in verdicts.items():
-                yield _result(wanted[target], DIRTY_ROWS, passed, found)
+                yield _result(wanted[target], dirty_rows, passed, found)
 
     return checks
 
@@ -97,7 +104,7 @@ def judge_continuity(
 
 def judge_dirty_rows(
     settings: PipelineSettings,
-    pipeline: "Pipeline",
+    pipeline: "Pipeline | SourceState",
     targets: Targets,
     wanted: Iterable[TableId],
     states: "Mapping[TableId, TableState]",
@@ -109,7 +116,7 @@ def judge_dirty_rows(
 
     Args:
         settings: The pipeline's.
-        pipeline: The opened pipeline.
+        pipeline: The opened pipeline, or what the state store knows of it.
         targets: With all their feeds.
         wanted: Those to judge.
         states: Of all source tables; one that rests says so in what is shown.
@@ -143,7 +150,11 @@ def judge_dirty_rows(
 
 
 def resting_shown(
-    pipeline: "Pipeline", target: TableId, states: "Sequence[TableState]", *, shared: bool
+    pipeline: "Pipeline | SourceState",
+    target: TableId,
+    states: "Sequence[TableState]",
+    *,
+    shared: bool,
 ) -> dict[str, Any]:
     """Return what is shown of a target's feeds that rest.
 

@@ -10,9 +10,13 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
+from cdc_assets import naming
 from cdc_assets.connect_language import transform_rules
 from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings_clickhouse import ClickHouseSinkSettings, clickhouse_options
+from cdc_assets.settings_lake import DeltaSinkSettings, lake_options
 from cdc_assets.settings_language import build_router
+from cdc_assets.settings_mysql_sink import MySQLSinkSettings, mysql_options
 from cdc_assets.settings_place import LogPlace
 from cdc_assets.settings_sink import DuckDBSinkSettings, PostgresSinkSettings
 from cdc_assets.settings_source import (
@@ -180,7 +184,7 @@ def sink_opener(settings: PipelineSettings) -> Callable[[], Sink]:
     from resources.sinks.registry import open_sink
 
     sink = settings.sink
-    options: dict[str, object] = {"name": settings.name}
+    options: dict[str, object] = {"name": naming.file_of(settings.name)}
     if isinstance(sink, DuckDBSinkSettings):
         limit, text = sink.memory_limit, sink.types.decimal_overflow == "text"
         options = {
@@ -192,6 +196,12 @@ def sink_opener(settings: PipelineSettings) -> Callable[[], Sink]:
         }
     if isinstance(sink, PostgresSinkSettings):
         options = postgres_options(sink)
+    if isinstance(sink, MySQLSinkSettings):
+        options = mysql_options(sink)
+    if isinstance(sink, ClickHouseSinkSettings):
+        options = clickhouse_options(sink)
+    if isinstance(sink, DeltaSinkSettings):
+        options = lake_options(sink)
     return lambda: open_sink(sink.type, options)
 
 
@@ -226,9 +236,13 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
     from cdc_assets.engine.rules import Transforms
 
     source, pipeline, dirty = settings.source, settings.pipeline, settings.dirty_data
-    writers = (
-        settings.sink.max_connections if isinstance(settings.sink, PostgresSinkSettings) else 1
-    )
+    writers, sink = 1, settings.sink
+    if isinstance(sink, PostgresSinkSettings | MySQLSinkSettings) or (
+        isinstance(sink, ClickHouseSinkSettings) and sink.host
+    ):
+        writers = sink.max_connections
+    elif isinstance(sink, DeltaSinkSettings):
+        writers = sink.parallel
     snapshot = source.snapshot if isinstance(source, MySQLSourceSettings) else SnapshotOptions()
     return EngineOptions(
         capture_filter=settings.capture_filter(),
@@ -242,10 +256,10 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
         writers=writers,
         chunk_rows=snapshot.chunk_rows,
         parallel=snapshot.parallel,
-        server=source.server,
+        server=naming.source_of(settings.name) or source.server,
         append=pipeline.append,
         router=build_router(settings),
-        transforms=Transforms(transform_rules(settings)),
+        transforms=Transforms(transform_rules(settings), pipeline.keep, pipeline.type_mapping),
         policy=pipeline.schema_changes.policy(),
         reread=pipeline.reread,
         type_mapping=pipeline.type_mapping,

@@ -8,6 +8,7 @@ store, and the tables concerned merged at once; or a list of what waits.
 
 import getpass
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
@@ -15,7 +16,8 @@ from pydantic import Field
 
 from cdc_assets import naming
 from cdc_assets.failures import failures, stopped_failure
-from cdc_assets.settings import PipelineSettings
+from cdc_assets.members import ONLY_SOURCE, chosen_members, for_each_source, shown_for
+from cdc_assets.settings import PipelineFile, PipelineSettings, state_url
 from cdc_assets.specs import PIPELINE_TAG
 from resources.errors import ConfigError
 
@@ -55,6 +57,7 @@ class DecideConfig(dg.Config):
         description="With `replace`: the statements the target gets, in the sink's own language, "
         "separated by semicolons.",
     )
+    source: str = Field(default="", description=ONLY_SOURCE)
     why: str = Field(default="", description="The reason, kept with the decision. Required.")
     who: str = Field(
         default="",
@@ -62,29 +65,36 @@ class DecideConfig(dg.Config):
     )
 
 
-def build_decide_job(settings: PipelineSettings) -> dg.JobDefinition:
+def build_decide_job(file: PipelineFile) -> dg.JobDefinition:
     """Return `<pipeline>_decide`."""
 
-    @dg.op(name=naming.op_name(settings.name, "decide"), out=dg.Out(dg.Nothing))
+    @dg.op(name=naming.op_name(file.name, "decide"), out=dg.Out(dg.Nothing))
     def decide(context: dg.OpExecutionContext, config: DecideConfig) -> None:
         from cdc_assets.open import opened
 
-        with (
-            failures(context.retry_number),
-            opened(settings, context.run_id, context.log.info) as pipeline,
-        ):
-            held = pipeline.changes.held()
-            if config.decision == "list":
-                list_held(context, pipeline, held)
-            else:
-                decide_changes(context, settings, pipeline, config, held)
+        with failures(context.retry_number):
+            chosen = {
+                settings.name: _chosen(settings, config)
+                for settings in chosen_members(file, config.source)
+            }
+            if config.decision != "list" and not any(chosen.values()):
+                raise nothing_held(config, file.name)
+
+        def work(settings: PipelineSettings) -> None:
+            with opened(settings, context.run_id, context.log.info) as pipeline:
+                if config.decision == "list":
+                    list_held(context, settings, pipeline, pipeline.changes.held())
+                elif chosen[settings.name]:
+                    decide_changes(context, settings, pipeline, config, chosen[settings.name])
+
+        for_each_source(context, file, work, config.source)
 
     @dg.job(
-        name=naming.job_name(settings.name, "decide"),
+        name=naming.job_name(file.name, "decide"),
         description="List the schema changes that are held, or decide about them: apply, skip or "
         "replace. The tables concerned go on at once.",
         executor_def=dg.in_process_executor,
-        tags={PIPELINE_TAG: settings.name},
+        tags={PIPELINE_TAG: file.name},
     )
     def job() -> None:
         decide()
@@ -93,7 +103,10 @@ def build_decide_job(settings: PipelineSettings) -> dg.JobDefinition:
 
 
 def list_held(
-    context: dg.OpExecutionContext, pipeline: "Pipeline", held: "Sequence[SchemaChange]"
+    context: dg.OpExecutionContext,
+    settings: PipelineSettings,
+    pipeline: "Pipeline",
+    held: "Sequence[SchemaChange]",
 ) -> None:
     """Show what is held, in the log and on the run's page."""
     from cdc_assets.held import held_readers, held_report
@@ -102,7 +115,8 @@ def list_held(
     targets = find_targets(pipeline.options.router, pipeline.tables.all()).feeds
     text = held_report(pipeline.name, held, held_readers(context, pipeline.name, targets))
     context.log.info(text)
-    context.add_output_metadata({"held": len(held), "held changes": dg.MetadataValue.md(text)})
+    shown = {"held": len(held), "held changes": dg.MetadataValue.md(text)}
+    context.add_output_metadata(shown_for(settings, shown))
 
 
 def decide_changes(
@@ -110,18 +124,16 @@ def decide_changes(
     settings: PipelineSettings,
     pipeline: "Pipeline",
     config: DecideConfig,
-    held: "Sequence[SchemaChange]",
+    chosen: "Sequence[SchemaChange]",
 ) -> None:
     """Keep the decision about what the config means, and merge the tables concerned.
 
     Raises:
-        ConfigError: The config does not say a decision, or means no change that is held.
         dagster.Failure: A table stopped; the decision is kept.
     """
     from cdc_assets.engine.run import run_tables
     from cdc_assets.events import RunEvents, told
 
-    chosen = choose(config, held, pipeline.name)
     who = config.who or run_user(context.run.tags)
     for change in chosen:
         state = _STATES[config.decision]
@@ -138,27 +150,24 @@ def decide_changes(
         events.add(report)
     events.finish()
     left = [change.id for change in pipeline.changes.held() if change.table in tables]
-    context.add_output_metadata(
-        {
-            "decided": ", ".join(str(change.id) for change in chosen),
-            "decision": config.decision,
-            "who": who,
-            "why": config.why,
-            "outcomes": outcomes,
-            "still held": ", ".join(map(str, left)) or "nothing",
-        }
-    )
+    shown = {
+        "decided": ", ".join(str(change.id) for change in chosen),
+        "decision": config.decision,
+        "who": who,
+        "why": config.why,
+        "outcomes": outcomes,
+        "still held": ", ".join(map(str, left)) or "nothing",
+    }
+    context.add_output_metadata(shown_for(settings, shown))
     if events.stopped:
         raise stopped_failure(events.stopped)
 
 
-def choose(
-    config: DecideConfig, held: "Sequence[SchemaChange]", pipeline: str
-) -> "list[SchemaChange]":
+def choose(config: DecideConfig, held: "Sequence[SchemaChange]") -> "list[SchemaChange]":
     """Return the held changes a config means.
 
     Raises:
-        ConfigError: It says no decision, or means none of them.
+        ConfigError: It says no decision.
     """
     from resources.model.patterns import matches
 
@@ -171,17 +180,34 @@ def choose(
             "change for all of its changes, and ddl: … with decision: replace",
         )
     if config.change:
-        chosen = [change for change in held if change.id == config.change]
-    else:
-        chosen = [change for change in held if matches(config.table, change.table)]
-    if not chosen:
-        about = f"change {config.change}" if config.change else config.table
-        raise ConfigError(
-            f"nothing is held for {about}",
-            where="run config",
-            remedy=f"run {naming.job_name(pipeline, 'decide')} without config: it lists what is",
-        )
-    return chosen
+        return [change for change in held if change.id == config.change]
+    return [change for change in held if matches(config.table, change.table)]
+
+
+def nothing_held(config: DecideConfig, name: str) -> ConfigError:
+    """Return the error of a config that means no change that is held.
+
+    Args:
+        config: The run config.
+        name: The pipeline file's name.
+    """
+    about = f"change {config.change}" if config.change else config.table
+    return ConfigError(
+        f"nothing is held for {about}",
+        where="run config",
+        remedy=f"run {naming.job_name(name, 'decide')} without config: it lists what is",
+    )
+
+
+def _chosen(settings: PipelineSettings, config: DecideConfig) -> "Sequence[SchemaChange]":
+    """Return the held changes of one source that a config decides about."""
+    from resources.stores.database import StateDatabase
+    from resources.stores.schema_changes import SchemaChangeStore
+
+    if config.decision == "list":
+        return ()
+    with closing(StateDatabase(state_url())) as db:
+        return choose(config, SchemaChangeStore(db, settings.name).held())
 
 
 def run_user(tags: Mapping[str, str]) -> str:

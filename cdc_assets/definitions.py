@@ -7,45 +7,59 @@ of every file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 
 import dagster as dg
 
 from cdc_assets.checks import build_checks
-from cdc_assets.inventory import load_inventory
-from cdc_assets.jobs import PipelineJobs, build_jobs
+from cdc_assets.jobs import PipelineJobs, SourceJobs, build_jobs
+from cdc_assets.members import first_window, load_members
 from cdc_assets.open import build_resources
-from cdc_assets.settings import PipelineSettings, load_pipelines, pipelines_folder
-from cdc_assets.settings_language import build_router
+from cdc_assets.settings import (
+    PipelineFile,
+    PipelineSettings,
+    load_pipelines,
+    pipelines_folder,
+)
 from cdc_assets.settings_source import SqlSourceSettings
 from cdc_assets.snapshot import build_snapshot
 from cdc_assets.specs import has_snapshot, window_partitions
-from cdc_assets.sync import build_sync
-from cdc_assets.targets import find_targets
+from cdc_assets.sync import build_merge, build_sync
+from cdc_assets.targets import Targets
 from sensors.auto_increment import build_auto_increment_sensor
 from sensors.binlog import build_binlog_sensor
 from sensors.discovery import build_discovery_sensor
 
 
-def build_pipeline(settings: PipelineSettings, jobs: PipelineJobs) -> dg.Definitions:
-    """Return what one pipeline file brings, but for the sensor it shares with its server."""
-    known = load_inventory(settings)
-    targets = find_targets(build_router(settings), known.tables, settings.file)
-    assets = [build_sync(settings, targets, window_partitions(settings, known))]
-    if has_snapshot(settings):
-        assets.append(build_snapshot(settings))
+def build_pipeline(file: PipelineFile, jobs: PipelineJobs) -> dg.Definitions:
+    """Return what one pipeline file brings, but for the sensors it shares with its servers."""
+    members = load_members(file)
+    windows = window_partitions(file, first_window(members))
+    alone = len(members) == 1
+    known = any(member.targets.feeds for member in members)
+    assets = [build_merge(file, members, windows)] if known and not alone else []
+    for member in members:
+        targets = member.targets if alone else Targets()
+        assets.append(build_sync(member.settings, targets, windows))
+        if has_snapshot(member.settings):
+            assets.append(build_snapshot(member.settings))
     return dg.Definitions(
         assets=assets,
-        resources=build_resources(settings),
-        asset_checks=[build_checks(settings, targets)],
+        resources=build_resources(file),
+        asset_checks=[build_checks(m.settings, m.targets) for m in members],
         jobs=jobs.all(),
-        schedules=[jobs.schedule],
-        sensors=[build_discovery_sensor(settings, [jobs.snapshot or jobs.sync])],
+        schedules=jobs.schedules(),
+        sensors=[
+            build_discovery_sensor(m.settings, [of_source.snapshot or of_source.sync])
+            for m in members
+            for of_source in [jobs.sources[m.settings.name]]
+        ],
     )
 
 
 def build_sync_sensors(
-    pipelines: list[PipelineSettings], jobs: dict[str, PipelineJobs]
+    pipelines: list[PipelineSettings], jobs: Mapping[str, SourceJobs]
 ) -> list[dg.SensorDefinition]:
     """Return one sensor per server or archive with a log, and one per polling pipeline."""
     polled = [p for p in pipelines if isinstance(p.source, SqlSourceSettings)]
@@ -61,9 +75,11 @@ def build_sync_sensors(
 @dg.definitions
 def definitions() -> dg.Definitions:
     """Load every pipeline file."""
-    pipelines = load_pipelines(pipelines_folder())
-    jobs = {settings.name: build_jobs(settings) for settings in pipelines}
+    files = load_pipelines(pipelines_folder())
+    jobs = {file.name: build_jobs(file) for file in files}
+    pipelines = [settings for file in files for settings in file.members()]
+    of_sources = {name: of for file in files for name, of in jobs[file.name].sources.items()}
     return dg.Definitions.merge(
-        *(build_pipeline(settings, jobs[settings.name]) for settings in pipelines),
-        dg.Definitions(sensors=build_sync_sensors(pipelines, jobs)),
+        *(build_pipeline(file, jobs[file.name]) for file in files),
+        dg.Definitions(sensors=build_sync_sensors(pipelines, of_sources)),
     )

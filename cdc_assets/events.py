@@ -20,6 +20,7 @@ from cdc_assets.engine.route import target_name
 from cdc_assets.failures import named
 from cdc_assets.held import held_of, held_readers, held_report
 from cdc_assets.lineage import lineage_metadata
+from cdc_assets.members import other_feeds
 from cdc_assets.metadata import state_metadata, target_metadata, window_metadata
 from cdc_assets.targets import find_targets
 from resources.errors import SinkUnavailable
@@ -52,6 +53,7 @@ class RunEvents:
         settings: The pipeline's.
         pipeline: The opened pipeline.
         interval: Seconds between two events of one asset within the run.
+        pages: Where events go, if sources of a file share a run.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class RunEvents:
         settings: PipelineSettings,
         pipeline: Pipeline,
         interval: float,
+        pages: Pages | None = None,
     ) -> None:
         self.context = context
         self.settings = settings
@@ -79,7 +82,9 @@ class RunEvents:
         last = pipeline.log.segments.last()
         self._segment = self._checked = last.number if last else 0
         self._owed_checks: list[TableId] = []
-        self._pages = _Pages(context)
+        self._pages = pages or Pages(context)
+        self._source = naming.source_of(settings.name)
+        self._others: Mapping[str, Mapping[str, list[TableId]]] | None = None
 
     def add(self, report: TableReport) -> None:
         """Take in what became of a feed."""
@@ -129,6 +134,10 @@ class RunEvents:
         Their checks follow: a verdict counts only for a materialization that was there before.
         """
         yield from self._pages.results()
+        self.check_owed()
+
+    def check_owed(self) -> None:
+        """Record the verdicts on assets whose results were yielded."""
         self._check_targets(self._owed_checks)
         if self._pages.owes(naming.changes_key(self.settings.name)):
             self._check_log()
@@ -239,7 +248,8 @@ class RunEvents:
     ) -> None:
         feeds = self._targets.feeds.get(target, ())
         found = target_metadata(reports, {table: self.states.get(table) for table in feeds})
-        found |= lineage_metadata(self.pipeline, reports, feeds)
+        found |= lineage_metadata(self.pipeline, reports, feeds, self._fed_elsewhere(target))
+        found |= {"source": self._source} if self._source else {}
         if rows is not None:
             found["dagster/row_count"] = rows
         if any(report.dirty for report in reports):
@@ -251,6 +261,11 @@ class RunEvents:
         self.touched_windows |= windows
         for window in sorted(windows):
             self._pages.materialize(self._key(target), window, found)
+
+    def _fed_elsewhere(self, target: TableId) -> Mapping[str, list[TableId]]:
+        if self._others is None:
+            self._others = other_feeds(self.settings, self.pipeline.db)
+        return self._others.get(str(target), {})
 
     def _note(self, targets: Iterable[TableId]) -> None:
         """Log what a person should read."""
@@ -285,7 +300,7 @@ def told(report: TableReport) -> str:
     return table if table == target else f"{table} -> {target}"
 
 
-class _Pages:
+class Pages:
     """Where events go: the log, or the run's own results for assets and partitions chosen."""
 
     def __init__(self, context: dg.AssetExecutionContext | dg.OpExecutionContext) -> None:
@@ -300,8 +315,10 @@ class _Pages:
         """Log a materialization, unless the run owes one for that partition anyway."""
         asset = dg.AssetKey(key)
         if partition in self._partitions and asset in self._owed:
-            self._owed[asset] = dict(metadata)
-            return
+            before, self._owed[asset] = self._owed[asset], dict(metadata)
+            if not before or before.get("source") == metadata.get("source"):
+                return
+            metadata = before  # what another source did is an event of its own
         self._context.log_event(
             dg.AssetMaterialization(asset, partition=partition, metadata=metadata)
         )
@@ -314,7 +331,13 @@ class _Pages:
         """Log an observation."""
         self._context.log_event(dg.AssetObservation(dg.AssetKey(key), metadata=metadata))
 
-    def results(self) -> Iterator[dg.MaterializeResult[None]]:
-        """Yield one result per chosen asset, so that a backfill of partitions ends complete."""
+    def results(self, *, touched: bool = False) -> Iterator[dg.MaterializeResult[None]]:
+        """Yield one result per chosen asset, so that a backfill of partitions ends complete.
+
+        Args:
+            touched: Only for those with something to show: the run is failing.
+        """
         for key, metadata in sorted(self._owed.items()):
+            if touched and not metadata:
+                continue
             yield dg.MaterializeResult(asset_key=key, metadata=metadata or {"changes": 0})

@@ -17,6 +17,7 @@ from cdc_assets.readers import Reader, asset_graph, find_readers
 
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
+    from cdc_assets.members import SourceState
     from resources.model.table_id import TableId
     from resources.stores.schema_changes import SchemaChange
 
@@ -24,7 +25,9 @@ HELD = "held changes"
 Readers: TypeAlias = "Callable[[SchemaChange], Sequence[Reader]]"
 
 
-def held_of(pipeline: Pipeline, target: TableId, tables: Iterable[TableId]) -> list[SchemaChange]:
+def held_of(
+    pipeline: Pipeline | SourceState, target: TableId, tables: Iterable[TableId]
+) -> list[SchemaChange]:
     """Return what is held of a target's feeds, in log order."""
     return [
         change

@@ -1,4 +1,4 @@
-"""The jobs and the schedule of a pipeline.
+"""The jobs and the schedule of a pipeline file.
 
 In: settings. Out: definitions. Every job runs its one step in its own process: a process per step
 costs seconds and brings nothing here.
@@ -7,6 +7,7 @@ costs seconds and brings nothing here.
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -17,10 +18,13 @@ from pydantic import Field
 
 from cdc_assets import naming, verdicts
 from cdc_assets.decide import build_decide_job
-from cdc_assets.failures import failures, stopped_failure
+from cdc_assets.failures import stopped_failure
+from cdc_assets.maintain import build_maintain_job
+from cdc_assets.members import ONLY_SOURCE, for_each_source
 from cdc_assets.plan_job import build_plan_job
 from cdc_assets.refold import build_refold_job
-from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings import PipelineFile, PipelineSettings
+from cdc_assets.snapshot import build_snapshots_job
 from cdc_assets.specs import PIPELINE_TAG, SNAPSHOT_TAG, has_snapshot, run_tags
 from resources.model.table_id import TableId
 
@@ -29,82 +33,135 @@ class ReplayConfig(dg.Config):
     """Run config of a replay."""
 
     table: str = Field(default="", description="Only this table, `database.table`; empty for all.")
+    source: str = Field(default="", description=ONLY_SOURCE)
 
 
 @dataclass(frozen=True)
-class PipelineJobs:
-    """The jobs of one pipeline.
+class SourceJobs:
+    """The jobs that read one source.
 
     Args:
         sync: Reads the log and merges.
         snapshot: Loads tables; None if history comes through the log.
+    """
+
+    sync: UnresolvedAssetJobDefinition
+    snapshot: UnresolvedAssetJobDefinition | None
+
+
+@dataclass(frozen=True)
+class PipelineJobs:
+    """The jobs of one pipeline file.
+
+    Args:
+        sources: Those of every source, by the name of its pipeline.
+        together: Where there are several sources, those that read all of them.
         replay: Puts dirty rows back.
         compact: Compacts the change log and applies retention.
         decide: Decides about schema changes that are held.
         plan: Says what the pipeline file as it is now would do.
         refold: Fills targets again from the change log.
+        maintain: Looks after the target tables' files; None where the sink does.
         schedule: Runs `compact` daily, once somebody starts it.
     """
 
-    sync: UnresolvedAssetJobDefinition
-    snapshot: UnresolvedAssetJobDefinition | None
+    sources: Mapping[str, SourceJobs]
+    together: tuple[dg.JobDefinition | UnresolvedAssetJobDefinition, ...]
     replay: dg.JobDefinition
     compact: dg.JobDefinition
     decide: dg.JobDefinition
     plan: dg.JobDefinition
     refold: dg.JobDefinition
+    maintain: dg.JobDefinition | None
     schedule: dg.ScheduleDefinition
 
     def all(self) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
         """Return every job."""
-        snapshot = [self.snapshot] if self.snapshot is not None else []
-        others = [self.replay, self.compact, self.decide, self.plan, self.refold]
-        return [self.sync, *snapshot, *others]
+        found: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = list(self.together)
+        for jobs in self.sources.values():
+            found += [jobs.sync] if jobs.snapshot is None else [jobs.sync, jobs.snapshot]
+        found += [self.replay, self.compact, self.decide, self.plan, self.refold]
+        return [*found, self.maintain] if self.maintain is not None else found
+
+    def schedules(self) -> list[dg.ScheduleDefinition]:
+        """Return every schedule; each is stopped until somebody starts it."""
+        return [self.schedule, *([] if self.maintain is None else [daily(self.maintain, 47)])]
 
 
-def build_jobs(settings: PipelineSettings) -> PipelineJobs:
-    """Return the jobs of a pipeline."""
-    snapshot = None
-    if has_snapshot(settings):
-        tags = {PIPELINE_TAG: settings.name, SNAPSHOT_TAG: settings.name}
-        snapshot = _asset_job(settings, "snapshot", naming.snapshot_key(settings.name), tags)
-    compact = _compact_job(settings)
+def build_jobs(file: PipelineFile) -> PipelineJobs:
+    """Return the jobs of a pipeline file."""
+    members = file.members()
+    compact = _compact_job(file)
     return PipelineJobs(
-        sync=_asset_job(settings, "sync", naming.changes_key(settings.name), run_tags(settings)),
-        snapshot=snapshot,
-        replay=_replay_job(settings),
+        sources={settings.name: _source_jobs(settings) for settings in members},
+        together=_together(file, members) if len(members) > 1 else (),
+        replay=_replay_job(file),
         compact=compact,
-        decide=build_decide_job(settings),
-        plan=build_plan_job(settings),
-        refold=build_refold_job(settings),
-        schedule=dg.ScheduleDefinition(
-            name=f"{compact.name}_daily",
-            job=compact,
-            cron_schedule="17 2 * * *",
-            execution_timezone="UTC",
-        ),
+        decide=build_decide_job(file),
+        plan=build_plan_job(file),
+        refold=build_refold_job(file),
+        maintain=build_maintain_job(file),
+        schedule=daily(compact, 17),
     )
 
 
+def daily(job: dg.JobDefinition, minute: int) -> dg.ScheduleDefinition:
+    """Return a schedule that runs a job every night, that many minutes after two."""
+    return dg.ScheduleDefinition(
+        name=f"{job.name}_daily",
+        job=job,
+        cron_schedule=f"{minute} 2 * * *",
+        execution_timezone="UTC",
+    )
+
+
+def _source_jobs(settings: PipelineSettings) -> SourceJobs:
+    name, snapshot = settings.name, None
+    if has_snapshot(settings):
+        tags = {PIPELINE_TAG: naming.file_of(name), SNAPSHOT_TAG: name}
+        snapshot = _asset_job(name, "snapshot", [naming.snapshot_key(name)], tags)
+    sync = _asset_job(name, "sync", [naming.changes_key(name)], run_tags(settings))
+    return SourceJobs(sync, snapshot)
+
+
+def _together(
+    file: PipelineFile, members: Sequence[PipelineSettings]
+) -> tuple[dg.JobDefinition | UnresolvedAssetJobDefinition, ...]:
+    """Return the jobs that read all sources of a file, one after the other.
+
+    Runs that follow would keep the next source waiting: there each source has a process.
+    """
+    tags = {PIPELINE_TAG: file.name}
+    follows = dg.multiprocess_executor if file.pipeline.follow_for else dg.in_process_executor
+    logs = [naming.changes_key(member.name) for member in members]
+    sync = _asset_job(file.name, "sync", logs, tags, follows)
+    return (sync, build_snapshots_job(file)) if any(map(has_snapshot, members)) else (sync,)
+
+
 def _asset_job(
-    settings: PipelineSettings, job: naming.Job, key: list[str], tags: dict[str, str]
+    name: str,
+    job: naming.Job,
+    keys: Sequence[list[str]],
+    tags: dict[str, str],
+    executor: dg.ExecutorDefinition = dg.in_process_executor,
 ) -> UnresolvedAssetJobDefinition:
     what = {
         "sync": "Read the source's log up to now and merge every table it touches.",
         "snapshot": "Load every table that is new or needs a snapshot, or one chosen partition.",
     }
+    every = f"Of every source of {name}, one failing none of the others: " if len(keys) > 1 else ""
     return dg.define_asset_job(
-        naming.job_name(settings.name, job),
-        selection=dg.AssetSelection.assets(dg.AssetKey(key)).without_checks(),
-        description=what[job],
-        executor_def=dg.in_process_executor,
+        naming.job_name(name, job),
+        selection=dg.AssetSelection.assets(*map(dg.AssetKey, keys)).without_checks(),
+        description=every + what[job],
+        executor_def=executor,
         tags=tags,
     )
 
 
-def _replay_job(settings: PipelineSettings) -> dg.JobDefinition:
+def _replay_job(file: PipelineFile) -> dg.JobDefinition:
     @dg.op(
-        name=naming.op_name(settings.name, "replay"),
+        name=naming.op_name(file.name, "replay"),
         out=dg.Out(dg.Nothing),
     )
     def replay(context: dg.OpExecutionContext, config: ReplayConfig) -> None:
@@ -114,26 +171,27 @@ def _replay_job(settings: PipelineSettings) -> dg.JobDefinition:
 
         database, _, name = config.table.partition(".")
         table = TableId(database, name) if config.table else None
-        with (
-            failures(context.retry_number),
-            opened(settings, context.run_id, context.log.info) as pipeline,
-        ):
-            events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
-            for report in replay_dirty(pipeline, table):
-                context.log.info(
-                    f"{told(report)}: {report.upserted} rows put back, {report.deleted} deleted, "
-                    f"{report.dirty} refused again"
-                )
-                events.add(report)
-            events.finish()
-            if events.stopped:
-                raise stopped_failure(events.stopped)
+
+        def work(settings: PipelineSettings) -> None:
+            with opened(settings, context.run_id, context.log.info) as pipeline:
+                events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
+                for report in replay_dirty(pipeline, table):
+                    context.log.info(
+                        f"{told(report)}: {report.upserted} rows put back, {report.deleted} "
+                        f"deleted, {report.dirty} refused again"
+                    )
+                    events.add(report)
+                events.finish()
+                if events.stopped:
+                    raise stopped_failure(events.stopped)
+
+        for_each_source(context, file, work, config.source)
 
     @dg.job(
-        name=naming.job_name(settings.name, "replay"),
+        name=naming.job_name(file.name, "replay"),
         description="Try every open dirty row again, without overwriting newer rows.",
         executor_def=dg.in_process_executor,
-        tags={PIPELINE_TAG: settings.name},
+        tags={PIPELINE_TAG: file.name},
     )
     def job() -> None:
         replay()
@@ -141,28 +199,28 @@ def _replay_job(settings: PipelineSettings) -> dg.JobDefinition:
     return job
 
 
-def _compact_job(settings: PipelineSettings) -> dg.JobDefinition:
+def _compact_job(file: PipelineFile) -> dg.JobDefinition:
     @dg.op(
-        name=naming.op_name(settings.name, "compact"),
+        name=naming.op_name(file.name, "compact"),
         out=dg.Out(dg.Nothing),
     )
     def compact(context: dg.OpExecutionContext) -> None:
         from cdc_assets.open import opened
         from cdc_assets.retention import compact_log
 
-        with (
-            failures(context.retry_number),
-            opened(settings, context.run_id, context.log.info) as pipeline,
-        ):
-            compact_log(settings, pipeline, time.time())
-            verdicts.report_continuity(context.instance, settings, pipeline, full=True)
+        def work(settings: PipelineSettings) -> None:
+            with opened(settings, context.run_id, context.log.info) as pipeline:
+                compact_log(settings, pipeline, time.time())
+                verdicts.report_continuity(context.instance, settings, pipeline, full=True)
+
+        for_each_source(context, file, work)
 
     @dg.job(
-        name=naming.job_name(settings.name, "compact"),
+        name=naming.job_name(file.name, "compact"),
         description="Write closed windows of the change log as Parquet, and delete what is older "
         "than its retention.",
         executor_def=dg.in_process_executor,
-        tags={PIPELINE_TAG: settings.name},
+        tags={PIPELINE_TAG: file.name},
     )
     def job() -> None:
         compact()

@@ -30,7 +30,10 @@ _WINDOW_FORMATS = {"day": "%Y-%m-%d", "hour": "%Y-%m-%d-%H:%M"}
 
 CHANGES = "changes"
 SNAPSHOT = "snapshot"
-Job = Literal["sync", "snapshot", "replay", "compact", "decide", "plan", "refold"]
+SYNC = "sync"
+_JOINT = "__"
+"""Between the names of file and source: no name of either has it."""
+Job = Literal["sync", "snapshot", "replay", "compact", "decide", "plan", "refold", "maintain"]
 Sensor = Literal["binlog", "auto_increment", "discovery"]
 Check = Literal["continuity", "dirty_rows", "equality"]
 """No name may end in `_` and another one: Dagster joins table and check names with `_`."""
@@ -52,24 +55,42 @@ def decode(text: str) -> str:
     return _ESCAPE.sub(lambda m: chr(int(m.group(1), 16)), text)
 
 
+def member_name(file: str, source: str) -> str:
+    """Return the name of the pipeline that one of several sources of a file is.
+
+    The file's assets, and its jobs but for those that read a source, are named after the file.
+    """
+    return f"{file}{_JOINT}{source}"
+
+
+def file_of(pipeline: str) -> str:
+    """Return the name of the file of a pipeline; its own unless it is one source of several."""
+    return pipeline.partition(_JOINT)[0]
+
+
+def source_of(pipeline: str) -> str:
+    """Return which of several sources of a file a pipeline is, empty if the file has one."""
+    return pipeline.partition(_JOINT)[2]
+
+
 def changes_key(pipeline: str) -> list[str]:
     """Return the asset key of a pipeline's change log."""
-    return [pipeline, CHANGES]
+    return [file_of(pipeline), _of_source(CHANGES, pipeline)]
 
 
 def snapshot_key(pipeline: str) -> list[str]:
     """Return the asset key of a pipeline's snapshot."""
-    return [pipeline, SNAPSHOT]
+    return [file_of(pipeline), _of_source(SNAPSHOT, pipeline)]
 
 
 def table_key(pipeline: str, target: TableId) -> list[str]:
-    """Return the asset key of a target table: pipeline, namespace, table.
+    """Return the asset key of a target table: pipeline file, namespace, table.
 
     Args:
         pipeline: The pipeline's name.
         target: Names of the target; those of its source table where no route renames it.
     """
-    return [pipeline, encode(target.database), encode(target.table)]
+    return [file_of(pipeline), encode(target.database), encode(target.table)]
 
 
 def table_of_key(key: list[str]) -> TableId:
@@ -127,13 +148,18 @@ def window_start(partition: str, window: Literal["day", "hour"]) -> datetime:
 
 
 def job_name(pipeline: str, job: Job) -> str:
-    """Return `<pipeline>_sync` and the like."""
-    return f"{pipeline}_{job}"
+    """Return `<pipeline>_sync` and the like; only jobs that read one source are named after it."""
+    return f"{_owner(pipeline, job)}_{job}"
 
 
 def op_name(pipeline: str, job: Job) -> str:
-    """Return the name of the op behind a job's assets; never equal to a job's name."""
-    return f"{pipeline}__{job}"
+    """Return the name of the op behind a job or its assets; never equal to a job's name."""
+    return f"{_owner(pipeline, job)}__{job}"
+
+
+def check_name(pipeline: str, check: Check) -> str:
+    """Return the name of a check; a target that several sources feed has one for each."""
+    return _of_source(check, pipeline)
 
 
 def sensor_name(server: str, sensor: Sensor) -> str:
@@ -151,6 +177,15 @@ def server_name(server: str) -> str:
     readable = re.sub(r"[^a-z0-9]+", "_", server.lower()).strip("_")[:48].rstrip("_")
     digest = hashlib.blake2b(server.encode(), digest_size=3).hexdigest()
     return f"{readable}_{digest}" if readable else f"server_{digest}"
+
+
+def _of_source(name: str, pipeline: str) -> str:
+    source = source_of(pipeline)
+    return f"{name}_{source}" if source else name
+
+
+def _owner(pipeline: str, job: Job) -> str:
+    return pipeline if job in (SYNC, SNAPSHOT) else file_of(pipeline)
 
 
 def _table_id(database: str, table: str) -> TableId:

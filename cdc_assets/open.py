@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from cdc_assets.connect import engine_options, open_source, postgres_options, sink_opener
-from cdc_assets.settings import PipelineSettings, state_url
+from cdc_assets.settings import PipelineFile, PipelineSettings, state_url
+from cdc_assets.settings_clickhouse import ClickHouseSinkSettings, clickhouse_options
+from cdc_assets.settings_lake import DeltaSinkSettings, lake_options
+from cdc_assets.settings_mysql_sink import MySQLSinkSettings, mysql_options
 from cdc_assets.settings_sink import DuckDBSinkSettings, PostgresSinkSettings
 from resources import DirtyRowsResource, SinkResource
 
@@ -68,19 +71,29 @@ def opened(
         pipeline.close()
 
 
-def build_resources(settings: PipelineSettings) -> dict[str, Any]:
+def build_resources(file: PipelineFile) -> dict[str, Any]:
     """Return `<pipeline>_sink` and `<pipeline>_dirty_rows`, for assets that build on the tables.
 
-    A state store named by `CDC_STATE` is handed on by that name: its URL may hold a password.
+    Each of several sources has dirty rows of its own, `<pipeline>__<source>_dirty_rows`. A state
+    store named by `CDC_STATE` is handed on by that name: its URL may hold a password.
     """
-    sink = settings.sink
-    options: dict[str, Any] = {"name": settings.name}
+    sink = file.sink
+    options: dict[str, Any] = {"name": file.name}
     if isinstance(sink, DuckDBSinkSettings):
         options = {"path": sink.path, "lock_timeout": sink.lock_timeout}
     elif isinstance(sink, PostgresSinkSettings):
         options = postgres_options(sink)
+    elif isinstance(sink, MySQLSinkSettings):
+        options = mysql_options(sink)
+    elif isinstance(sink, ClickHouseSinkSettings):
+        options = clickhouse_options(sink)
+    elif isinstance(sink, DeltaSinkSettings):
+        options = lake_options(sink)
     url = dg.EnvVar("CDC_STATE") if os.environ.get("CDC_STATE") else state_url()
     return {
-        f"{settings.name}_sink": SinkResource(kind=sink.type, options=options),
-        f"{settings.name}_dirty_rows": DirtyRowsResource(state_url=url, pipeline=settings.name),
+        f"{file.name}_sink": SinkResource(kind=sink.type, options=options),
+        **{
+            f"{settings.name}_dirty_rows": DirtyRowsResource(state_url=url, pipeline=settings.name)
+            for settings in file.members()
+        },
     }

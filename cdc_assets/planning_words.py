@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from cdc_assets.naming import job_name
 from cdc_assets.planning import SHOWN, FeedPlan, FilePlan, TargetShape
 
 _WAYS = {
@@ -15,9 +16,9 @@ _WAYS = {
     "reread": "is **read again** from the source: materialize its snapshot partition; until then "
     "it waits and its changes are kept in the change log",
     "refold": "is **folded again** from the change log, which has all its rows: run "
-    "`{pipeline}_refold`; until then it waits",
+    "`{refold}`; until then it waits",
     "fill": "is **filled from the change log**, which has all its rows, with the table's next "
-    "change, or at once by `{pipeline}_refold` with `table: {table}`",
+    "change, or at once by `{refold}` with `table: {table}`",
     "stuck": "**cannot be filled again**: the change log does not have all its rows, and its "
     "source is not read again; take the edit back, or load it by a pipeline of another name",
 }
@@ -94,7 +95,7 @@ def _feed(pipeline: str, feed: FeedPlan) -> str:
     if str(feed.table) != str(feed.target):
         name += f" → `{feed.target}`"
     what = "" if feed.what == "new" else f"{_line(feed.what)}; "
-    way = _WAYS[feed.way].format(pipeline=pipeline, table=feed.table)
+    way = _WAYS[feed.way].format(refold=job_name(pipeline, "refold"), table=feed.table)
     return f"{name}: {what}the target {way}.{_shape(feed.shape)}"
 
 

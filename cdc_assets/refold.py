@@ -11,8 +11,9 @@ import dagster as dg
 from pydantic import Field
 
 from cdc_assets import naming
-from cdc_assets.failures import failures, stopped_failure
-from cdc_assets.settings import PipelineSettings
+from cdc_assets.failures import stopped_failure
+from cdc_assets.members import ONLY_SOURCE, for_each_source
+from cdc_assets.settings import PipelineFile, PipelineSettings
 from cdc_assets.specs import PIPELINE_TAG
 
 if TYPE_CHECKING:
@@ -28,38 +29,39 @@ class RefoldConfig(dg.Config):
         description="Source tables of this pattern, `shop.orders`; if left out, every table that "
         "waits since its rules were edited and whose rows the change log has.",
     )
+    source: str = Field(default="", description=ONLY_SOURCE)
 
 
-def build_refold_job(settings: PipelineSettings) -> dg.JobDefinition:
+def build_refold_job(file: PipelineFile) -> dg.JobDefinition:
     """Return `<pipeline>_refold`."""
 
-    @dg.op(name=naming.op_name(settings.name, "refold"), out=dg.Out(dg.Nothing))
+    @dg.op(name=naming.op_name(file.name, "refold"), out=dg.Out(dg.Nothing))
     def refold(context: dg.OpExecutionContext, config: RefoldConfig) -> None:
         from cdc_assets.engine.refold import refold_table
         from cdc_assets.events import RunEvents, told
         from cdc_assets.open import opened
 
-        with (
-            failures(context.retry_number),
-            opened(settings, context.run_id, context.log.info) as pipeline,
-        ):
-            events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
-            tables = tables_to_refold(pipeline, config.table)
-            context.log.info(f"{len(tables)} tables are folded again from the change log")
-            for table in tables:
-                for report in refold_table(pipeline, table):
-                    context.log.info(f"{told(report)}: {report.outcome} {report.reason}")
-                    events.add(report)
-            events.finish()
-            if events.stopped:
-                raise stopped_failure(events.stopped)
+        def work(settings: PipelineSettings) -> None:
+            with opened(settings, context.run_id, context.log.info) as pipeline:
+                events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
+                tables = tables_to_refold(pipeline, config.table)
+                context.log.info(f"{len(tables)} tables are folded again from the change log")
+                for table in tables:
+                    for report in refold_table(pipeline, table):
+                        context.log.info(f"{told(report)}: {report.outcome} {report.reason}")
+                        events.add(report)
+                events.finish()
+                if events.stopped:
+                    raise stopped_failure(events.stopped)
+
+        for_each_source(context, file, work, config.source)
 
     @dg.job(
-        name=naming.job_name(settings.name, "refold"),
+        name=naming.job_name(file.name, "refold"),
         description="Fill targets again from the change log by rules that were edited: tables of "
         "which it has every row. Others are read again by their snapshot partition.",
         executor_def=dg.in_process_executor,
-        tags={PIPELINE_TAG: settings.name},
+        tags={PIPELINE_TAG: file.name},
     )
     def job() -> None:
         refold()

@@ -10,57 +10,54 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Self
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from cdc_assets.settings_env import (
-    bad_reference,
-    expand,
-    expand_url,
-    is_secret,
-    missing_names,
-)
+from cdc_assets import naming
+from cdc_assets.settings_clickhouse import ClickHouseSinkSettings
+from cdc_assets.settings_env import bad_reference, expand, is_secret, missing_names
 from cdc_assets.settings_errors import add_problems
+from cdc_assets.settings_lake import DeltaSinkSettings
 from cdc_assets.settings_language import language_problems
+from cdc_assets.settings_mysql_sink import MySQLSinkSettings
 from cdc_assets.settings_pipeline import DirtyData, PipelineOptions, Rate
 from cdc_assets.settings_problems import KeyPath, Problem, Yaml, join_problems
 from cdc_assets.settings_route import RouteRuleSettings
+from cdc_assets.settings_secrets import find_secrets, resolve_secrets
 from cdc_assets.settings_sink import (
     DuckDBSinkSettings,
     MemorySinkSettings,
     PostgresSinkSettings,
 )
-from cdc_assets.settings_source import (
-    BinlogFilesSourceSettings,
-    MySQLSourceSettings,
-    SqlSourceSettings,
-)
+from cdc_assets.settings_source import Source, share_tables
 from cdc_assets.settings_transform import TransformRuleSettings
 from cdc_assets.settings_types import (
+    Kind,
     ListSection,
     Owner,
     Part,
     PipelineName,
     Section,
+    SourceName,
+    TablePattern,
     TagKey,
     TagValue,
 )
 from cdc_assets.settings_yaml import Document, read_document
 from resources.errors import ConfigError
 
-T = TypeVar("T")
-
-
-Source = Annotated[
-    MySQLSourceSettings | BinlogFilesSourceSettings | SqlSourceSettings,
-    Field(discriminator="type"),
-]
 Sink = Annotated[
-    DuckDBSinkSettings | PostgresSinkSettings | MemorySinkSettings, Field(discriminator="type")
+    ClickHouseSinkSettings
+    | DuckDBSinkSettings
+    | MySQLSinkSettings
+    | PostgresSinkSettings
+    | DeltaSinkSettings
+    | MemorySinkSettings,
+    Field(discriminator="type"),
 ]
 
 _SHAPES_DATA: dict[str, Any] = {
@@ -81,8 +78,12 @@ _SHAPES_DATA: dict[str, Any] = {
 }
 
 
-class PipelineSettings(Part):
+class PipelineFile(Part):
     """One pipeline: where data comes from, where it goes, and how."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["source"]}, {"required": ["sources"]}]}
+    )
 
     name: PipelineName
     """The pipeline's name: lower-case letters, digits and single underscores, at most 40.
@@ -93,8 +94,16 @@ class PipelineSettings(Part):
     """E-mail addresses or `team:name`."""
     tags: dict[TagKey, TagValue] = Field(default_factory=dict)
     """Dagster tags of every asset of the pipeline."""
-    source: Source
-    """Where data comes from."""
+    source: Source | None = None
+    """Where data comes from. One of `source` and `sources` is needed."""
+    sources: Annotated[dict[SourceName, Source], Kind("mapping of name to section")] = Field(
+        default_factory=dict
+    )
+    """Where data comes from if there are several: a name of at most 20 lower-case letters, digits
+    and single underscores, and the keys of `source` for each. Each has a position and a change log
+    of its own."""
+    tables: tuple[TablePattern, ...] = ()
+    """Tables to take from those of `sources` that have no `tables` of their own."""
     sink: Sink
     """Where data goes."""
     route: Annotated[tuple[RouteRuleSettings, ...], ListSection] = ()
@@ -111,14 +120,31 @@ class PipelineSettings(Part):
     _document: Document | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _check_stop(self) -> PipelineSettings:
-        if self.pipeline.follow_for and self.source.stop_at is not None:
+    def _check_sources(self) -> PipelineFile:
+        if self.source is not None and self.sources:
             raise PydanticCustomError(
-                "stop",
-                "cannot stand beside `pipeline.follow_for`: a run that stops somewhere does not "
-                "follow",
-                {"at": ("source", "stop_at")},
+                "sources", "cannot stand beside `source`: name that one here", {"at": ("sources",)}
             )
+        if self.source is None and not self.sources:
+            raise PydanticCustomError(
+                "sources", "is required, or `sources` for several", {"at": ("source",)}
+            )
+        if self.tables and not self.sources:
+            raise PydanticCustomError(
+                "sources", "is shared by `sources`; write it below `source`", {"at": ("tables",)}
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_stop(self) -> PipelineFile:
+        for path, source in self.named_sources():
+            if self.pipeline.follow_for and source.stop_at is not None:
+                raise PydanticCustomError(
+                    "stop",
+                    "cannot stand beside `pipeline.follow_for`: a run that stops somewhere does "
+                    "not follow",
+                    {"at": (*path, "stop_at")},
+                )
         return self
 
     @model_validator(mode="before")
@@ -132,6 +158,41 @@ class PipelineSettings(Part):
             return data
         return {**data, "pipeline": {**pipeline, "change_log": f".cdc/{data['name']}"}}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _share_tables(cls, data: object) -> object:
+        """Give every source that names no tables those that all share."""
+        return share_tables(data) if isinstance(data, dict) else data
+
+    def named_sources(self) -> Iterator[tuple[KeyPath, Source]]:
+        """Yield every source with the path of its section."""
+        if self.source is not None:
+            yield ("source",), self.source
+        for name, source in self.sources.items():
+            yield ("sources", name), source
+
+    def members(self) -> tuple[PipelineSettings, ...]:
+        """Return the pipeline of every source, named after the file and the source.
+
+        Each has its own state, change log and leases; they meet in the targets. The pipeline of
+        a file with one source has the file's name.
+        """
+        return tuple(self._member(name, source) for name, source in self.sources.items())
+
+    def _member(self, name: str, source: Source) -> PipelineSettings:
+        own: dict[str, Any] = {
+            "name": naming.member_name(self.name, name),
+            "source": source,
+            "sources": {},
+            "pipeline": self.pipeline.model_copy(
+                update={"change_log": f"{self.pipeline.change_log}/{name}"}
+            ),
+        }
+        fields = {key: getattr(self, key) for key in type(self).model_fields}
+        member = PipelineSettings.model_construct(**{**fields, **own})
+        member._document, member._whole = self._document, self
+        return member
+
     @property
     def file(self) -> str:
         """The file it was loaded from, empty if it was not."""
@@ -139,11 +200,61 @@ class PipelineSettings(Part):
 
     def where(self, *path: str | int) -> str:
         """Return `file:line:column` of a key, for the `where` of an error."""
+        name = naming.source_of(self.name)
+        if name and path[:1] == ("source",):
+            path = ("sources", name, *path[1:])
         return self._document.where(path) if self._document else ".".join(map(str, path))
 
     def functions_path(self, rule: TransformRuleSettings) -> Path | None:
         """Return the file of a rule's functions, None if it has none."""
         return Path(self.file).parent / rule.functions if rule.functions else None
+
+    def config_hash(self) -> str:
+        """Return 16 hex digits that change when a setting changes what the tables hold."""
+        text = "".join(member.config_hash() for member in self.members())
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def missing_secrets(self, env: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
+        """Return (variable, file:line:column) of every secret the environment lacks."""
+        return [
+            (name, self.where(*path))
+            for path, secret in find_secrets(self)
+            for name in missing_names(secret.get_secret_value(), env)
+        ]
+
+    def resolve(self, env: Mapping[str, str] = os.environ) -> Self:
+        """Return a copy whose secrets hold their values in place of references.
+
+        Raises:
+            ConfigError: A variable is not set; names every one with its line.
+        """
+        missing = self.missing_secrets(env)
+        if missing:
+            lines = [f"{where}: environment variable {name} is not set" for name, where in missing]
+            raise ConfigError(
+                "secrets are missing:\n  " + "\n  ".join(lines),
+                where=self.file,
+                remedy="set them where the run's process starts: "
+                + " ".join(sorted({f"{name}=…" for name, _ in missing})),
+            )
+        return resolve_secrets(self, env)
+
+
+class PipelineSettings(PipelineFile):
+    """The pipeline of one source: of a file that has one, or of one among `sources`."""
+
+    source: Source
+
+    _whole: PipelineFile | None = PrivateAttr(default=None)
+
+    @property
+    def whole(self) -> PipelineFile:
+        """The file that it is, or is a part of."""
+        return self._whole or self
+
+    def members(self) -> tuple[PipelineSettings, ...]:
+        """Return itself."""
+        return (self,)
 
     def capture_filter(self) -> str:
         """Return the table patterns in a form that is equal when the selection is."""
@@ -166,31 +277,6 @@ class PipelineSettings(Part):
         text = json.dumps(shape, sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def missing_secrets(self, env: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
-        """Return (variable, file:line:column) of every secret the environment lacks."""
-        return [
-            (name, self.where(*path))
-            for path, secret in _secrets(self)
-            for name in missing_names(secret.get_secret_value(), env)
-        ]
-
-    def resolve(self, env: Mapping[str, str] = os.environ) -> PipelineSettings:
-        """Return a copy whose secrets hold their values in place of references.
-
-        Raises:
-            ConfigError: A variable is not set; names every one with its line.
-        """
-        missing = self.missing_secrets(env)
-        if missing:
-            lines = [f"{where}: environment variable {name} is not set" for name, where in missing]
-            raise ConfigError(
-                "secrets are missing:\n  " + "\n  ".join(lines),
-                where=self.file,
-                remedy="set them where the run's process starts: "
-                + " ".join(sorted({f"{name}=…" for name, _ in missing})),
-            )
-        return _resolved(self, env)
-
 
 def digest(file: Path | None) -> str:
     """Return 16 hex digits of a file's bytes, empty if there is no file."""
@@ -199,44 +285,8 @@ def digest(file: Path | None) -> str:
     return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
 
 
-def _secrets(value: object, path: KeyPath = ()) -> list[tuple[KeyPath, SecretStr]]:
-    """Return every secret with its path, those in lists and mappings too."""
-    if isinstance(value, SecretStr):
-        return [(path, value)]
-    below: Iterable[tuple[str | int, object]] = ()
-    if isinstance(value, Part):
-        below = ((name, getattr(value, name)) for name in type(value).model_fields)
-    elif isinstance(value, dict):
-        below = value.items()
-    elif isinstance(value, tuple):
-        below = enumerate(value)
-    return [found for step, inner in below for found in _secrets(inner, (*path, step))]
-
-
-def _resolved(value: T, env: Mapping[str, str], name: str = "") -> T:
-    """Return a value whose secrets hold their values in place of references.
-
-    Args:
-        value: A section, list, mapping or scalar.
-        env: The environment; has every variable needed.
-        name: The key it stands at.
-    """
-    done: Any = value
-    if isinstance(value, SecretStr):
-        read = expand_url if name == "url" else expand
-        done = SecretStr(read(value.get_secret_value(), env))
-    elif isinstance(value, Part):
-        fields = type(value).model_fields
-        done = value.model_copy(update={k: _resolved(getattr(value, k), env, k) for k in fields})
-    elif isinstance(value, dict):
-        done = {k: _resolved(inner, env, str(k)) for k, inner in value.items()}
-    elif isinstance(value, tuple):
-        done = tuple(_resolved(inner, env) for inner in value)
-    return cast("T", done)
-
-
-def load_pipeline(path: str | Path, env: Mapping[str, str] = os.environ) -> PipelineSettings:
-    """Read one pipeline file.
+def load_pipeline(path: str | Path, env: Mapping[str, str] = os.environ) -> PipelineFile:
+    """Read one pipeline file; one with a single source is a `PipelineSettings`.
 
     References in other keys than secrets are replaced now; relative paths become absolute,
     below `CDC_HOME` or the working directory.
@@ -250,12 +300,13 @@ def load_pipeline(path: str | Path, env: Mapping[str, str] = os.environ) -> Pipe
         document.add((), "must be a mapping with at least name, source and sink")
         raise join_problems(document.problems)
     data = _expand_plain(document, document.data, (), env)
-    settings = None
+    settings: PipelineFile | None = None
     context = {"home": env.get("CDC_HOME"), "folder": Path(path).parent}
+    model = PipelineFile if "sources" in document.data else PipelineSettings
     try:
-        settings = PipelineSettings.model_validate(data, context=context)
+        settings = model.model_validate(data, context=context)
     except ValidationError as error:
-        add_problems(error, document, PipelineSettings)
+        add_problems(error, document, model)
     if settings is not None:
         for where, what in language_problems(settings):
             document.add(where, what)
@@ -282,9 +333,7 @@ def _expand_plain(document: Document, value: Yaml, path: KeyPath, env: Mapping[s
     return value if missing else expand(value, env)
 
 
-def load_pipelines(
-    folder: str | Path, env: Mapping[str, str] = os.environ
-) -> list[PipelineSettings]:
+def load_pipelines(folder: str | Path, env: Mapping[str, str] = os.environ) -> list[PipelineFile]:
     """Read every `*.yaml` and `*.yml` file of a folder, sorted by pipeline name.
 
     Raises:
@@ -299,7 +348,7 @@ def load_pipelines(
             remedy="create it, or name another one in CDC_PIPELINES",
         )
     files = sorted(f for f in folder.iterdir() if f.suffix in (".yaml", ".yml") and f.is_file())
-    loaded: list[PipelineSettings] = []
+    loaded: list[PipelineFile] = []
     errors: list[ConfigError] = []
     for file in files:
         try:
@@ -314,10 +363,10 @@ def load_pipelines(
     return sorted(loaded, key=lambda settings: settings.name)
 
 
-def _clashes(loaded: list[PipelineSettings]) -> list[ConfigError]:
+def _clashes(loaded: list[PipelineFile]) -> list[ConfigError]:
     """Refuse two pipelines of one name, or with one change log."""
     problems: list[Problem] = []
-    first: dict[tuple[str, str | None], PipelineSettings] = {}
+    first: dict[tuple[str, str | None], PipelineFile] = {}
     for settings in loaded:
         for path, value in (
             (("name",), settings.name),

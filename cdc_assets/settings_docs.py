@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Union, cast, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings import PipelineFile
 from cdc_assets.settings_examples import EXAMPLES
 from cdc_assets.settings_types import Kind, Part
 
@@ -58,15 +58,36 @@ relative to the pipeline file. An fsspec URL (`s3://bucket/folder`) is taken as 
 | `CDC_STATE` | SQLAlchemy URL of the state store | `sqlite:///.cdc/state.db` |
 """
 
+EXPLAINED = {
+    "sources": f"""\
+## `sources`
+
+Several servers that fill the same targets. Each has the keys of `source`, by its `type`; `tables`
+may be left out where it is that of the top. The guide has
+[what becomes of them](pipeline-language.md#several-servers).
+
+```yaml part
+{EXAMPLES["sources"]}```
+"""
+}
+"""Sections by key whose own keys are those of another section."""
+
 
 def reference() -> str:
     """Return docs/pipeline-file.md."""
-    return "\n".join([_INTRODUCTION, *_section("", PipelineSettings, set())])
+    return "\n".join([_INTRODUCTION, *_section("", PipelineFile, set())])
 
 
 def json_schema() -> str:
-    """Return the JSON schema of a pipeline file."""
-    return json.dumps(PipelineSettings.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+    """Return the JSON schema of a pipeline file.
+
+    `tables` is required of no source: one of several may share those of the top.
+    """
+    schema = PipelineFile.model_json_schema()
+    for part in schema["$defs"].values():
+        if {"type", "tables"} <= set(part.get("required", ())):
+            part["required"].remove("tables")
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def _section(path: str, model: type[Part], seen: set[object]) -> Iterator[str]:
@@ -82,7 +103,7 @@ def _section(path: str, model: type[Part], seen: set[object]) -> Iterator[str]:
     yield "| key | value | default | meaning |\n|---|---|---|---|"
     below: list[tuple[str, type[Part]]] = []
     for name, field in model.model_fields.items():
-        sections = _sections(field.annotation)
+        sections = () if name in EXPLAINED else _sections(field.annotation)
         below += [(f"{path}.{name}{mark}".lstrip("."), section) for mark, section in sections]
         word = _type(field.annotation, field.metadata)
         meaning = " ".join((field.description or "").split()).replace("|", "\\|")
@@ -90,6 +111,8 @@ def _section(path: str, model: type[Part], seen: set[object]) -> Iterator[str]:
     yield ""
     if example in EXAMPLES:
         yield f"```yaml {'part' if path else ''}".rstrip() + f"\n{EXAMPLES[example]}```\n"
+    if not path:
+        yield from EXPLAINED.values()
     for below_path, section in below:
         if (below_path, section) not in seen:
             seen.add((below_path, section))

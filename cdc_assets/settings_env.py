@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, unquote
 from pydantic_core import PydanticCustomError
 
 REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}")
-SECRET_KEYS = frozenset({"password", "url", "salt"})
+SECRET_KEYS = frozenset({"password", "url", "salt", "secret_access_key", "session_token"})
 """Keys whose values are kept as references until `PipelineSettings.resolve`."""
 MASK_KEY = "key"
 """One more, in a mask; the key of `source.tls` is a file."""
@@ -77,6 +77,15 @@ def server_of(template: str) -> str:
     rest = re.split(r"[?#]", rest, maxsplit=1)[0]
     authority, slash, path = rest.partition("/")
     return f"{scheme.partition('+')[0]}://{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def user_of(template: str) -> str:
+    """Return the user in a URL template, references as they are written; empty if there is none."""
+    match = _AUTHORITY.match(REFERENCE.sub(_blank, template))
+    if match is None:
+        return ""
+    start, end = match.span("authority")
+    return _split_user(template[start:end].rpartition("@")[0])[0]
 
 
 def check_secret(text: str) -> str:

@@ -20,7 +20,7 @@ from cdc_assets.settings_yaml import Document
 
 NOT_BUILT_TYPES = {
     "source": ("postgres", "oracle", "sqlserver", "mongodb"),
-    "sink": ("clickhouse", "mysql", "delta", "iceberg", "paimon", "parquet", "kafka"),
+    "sink": ("iceberg", "paimon", "parquet", "kafka"),
 }
 """Types of later releases, refused by name."""
 
@@ -65,6 +65,8 @@ def add_problems(error: ValidationError, document: Document, model: type[BaseMod
             document.add(path, "is required", at_key=True)
         elif kind in ("union_tag_invalid", "union_tag_not_found"):
             _add_type_problem(path, detail, document, model)
+        elif path[-1:] == ("[key]",):
+            document.add(path[:-1], _words(detail), at_key=True)
         else:
             document.add(path, _words(detail))
 
@@ -78,7 +80,7 @@ def _add_type_problem(
     allowed = [t for m in members for t in get_args(m.model_fields["type"].annotation)]
     if given is None:
         document.add(path, f"is required; allowed: {', '.join(allowed)}", at_key=True)
-    elif given in NOT_BUILT_TYPES[str(path[0])]:
+    elif given in NOT_BUILT_TYPES[str(path[0]).removesuffix("s")]:
         document.add(path, f"`{given}` is not built yet", built=False)
     else:
         document.add(path, f"is not one of its values; {_guess(given, allowed)}")

@@ -12,6 +12,7 @@ owners: [data@example.com, "team:warehouse"]
 tags: {domain: sales}
 source: {type: mysql, host: db.example.com, user: cdc, password: "${env:PW}", tables: [shop.*]}
 sink: {type: duckdb, path: lake.duckdb}
+# sources: {}, tables: [], in place of source
 # route: [], transform: [], pipeline: {}, dirty_data: {}, rate: {}: see below
 """
 
@@ -40,6 +41,19 @@ source:
     chunk_rows: 50_000
     parallel: 4
     batch_rows: 20_000
+"""
+
+SOURCES = """\
+tables: [shop.*]
+sources:
+  eu: {type: mysql, host: db.eu.example.com, user: cdc, password: "${env:EU_PW}"}
+  us:
+    type: mariadb
+    host: db.us.example.com
+    user: cdc
+    password: ${env:US_PW}
+    tables: [shop.orders, shop.countries]
+    startup: latest
 """
 
 FILES = """\
@@ -76,6 +90,27 @@ sink:
   types: {decimal_overflow: text}
 """
 
+CLICKHOUSE = """\
+sink:
+  type: clickhouse
+  host: clickhouse.example.com
+  port: 8443
+  user: cdc
+  password: ${env:CLICKHOUSE_PASSWORD}
+  secure: true
+  verify: true
+  ca: ca.pem
+  # cert: client.pem, key: client.key
+  # path: clickhouse, in place of all of these: the engine in the run's own process
+  strategy: auto
+  final_view: "{table}_final"
+  # cluster: main, replicated: true
+  max_connections: 4
+  connect_timeout: 10s
+  timeout: 5m
+  lock_timeout: 30s
+"""
+
 POSTGRES = """\
 sink:
   type: postgres
@@ -94,6 +129,35 @@ sink:
   types: {json_columns: jsonb}
 """
 
+DELTA = """\
+sink:
+  type: delta
+  location: s3://lake/tables
+  storage:                              # what is left out: AWS_ENDPOINT_URL, AWS_REGION, …
+    endpoint: https://s3.example.com
+    region: eu-central-1
+    access_key_id: cdc
+    secret_access_key: ${env:LAKE_SECRET}
+    # session_token: ${env:LAKE_TOKEN}
+  types: {decimal_overflow: text}
+  parallel: 2
+  history: 7d
+"""
+
+MYSQL_SINK = """\
+sink:
+  type: mysql
+  host: warehouse.example.com
+  port: 3306
+  # socket: /run/mysqld/mysqld.sock, in place of host and port
+  user: cdc
+  password: ${env:WAREHOUSE_PASSWORD}
+  tls: {mode: verify, ca: ca.pem}
+  max_connections: 4
+  lock_timeout: 1m
+  types: {json_columns: json}
+"""
+
 MEMORY = """\
 sink: {type: memory}
 """
@@ -102,6 +166,7 @@ ROUTE = """\
 route:
   - source: "shop_*.orders_*"           # shop_1.orders_00: {1} is 1, {2} is 00
     target: dw.orders
+    # sources: [eu], in a file with `sources`
     merge: true
     shard:
       columns: {shard_db: "{database}", shard_no: "{2}"}
@@ -154,6 +219,7 @@ pipeline:
   match_routes: first
   target: "{database}.ods_{table}"
   type_mapping: [tinyint1-to-bool]
+  keep: all
   reread: true
   on_purged: fail
   memory: 512MB
@@ -180,11 +246,15 @@ rate:
 
 EXAMPLES = {
     "": TOP,
+    "sources": SOURCES,
     "source mysql": SERVER,
     "source binlog_files": FILES,
     "source sql": SQL,
     "sink duckdb": DUCKDB,
+    "sink clickhouse": CLICKHOUSE,
     "sink postgres": POSTGRES,
+    "sink mysql": MYSQL_SINK,
+    "sink delta": DELTA,
     "sink memory": MEMORY,
     "route[]": ROUTE,
     "transform[]": TRANSFORM,

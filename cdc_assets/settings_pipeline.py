@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from cdc_assets.settings_evolution import SchemaChanges, SchemaChangesOrWord
-from cdc_assets.settings_route import TargetTemplate, split_target
+from cdc_assets.settings_route import SOURCE, TargetTemplate, split_target
 from cdc_assets.settings_types import (
     Count,
     Duration,
@@ -70,11 +70,15 @@ class PipelineOptions(Part):
     match_routes: Literal["first", "all"] = "first"
     """Whether a table takes the first route that means it, or all of them."""
     target: TargetTemplate = "{database}.{table}"
-    """Name of the targets of tables that no route means: `{database}.ods_{table}`."""
+    """Name of the targets of tables that no route means: `{database}.ods_{table}`; `{source}` is
+    the name of the source, in a file with `sources`."""
     type_mapping: tuple[TypeMapping, ...] = ()
     """Other types than the source's own: `tinyint1-to-bool`, `bigint-unsigned-to-bigint` (a value
     that does not fit is a dirty row), `to-nullable`, `char-to-string`, `to-string`,
     `longtext-to-bytes`."""
+    keep: Literal["all", "needed"] = "all"
+    """What the change log has of rows: all columns but excluded ones, so that a later edit of a
+    transform can be folded again, or only those that transforms and keys need."""
     reread: bool = True
     """Whether a table whose rows changed without row events is read again by the run that finds
     it; else it waits for its snapshot."""
@@ -90,10 +94,13 @@ class PipelineOptions(Part):
     append: tuple[TablePattern, ...] = ()
     """Tables kept as append-only change logs (every change is a row) in place of merged rows."""
 
-    @property
-    def target_templates(self) -> tuple[str, str]:
-        """Templates of namespace and name of a target that no route names."""
-        return split_target(self.target)
+    def templates_for(self, source: str) -> tuple[str, str]:
+        """Return templates of namespace and name of a target that no route names.
+
+        Args:
+            source: Which of `sources` the table is on, empty in a file with one source.
+        """
+        return split_target(self.target.replace(SOURCE, source))
 
 
 class DirtyData(Part):

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from cdc_assets.engine.routing import compiled
-from cdc_assets.settings_types import Kind, check_pattern
+from cdc_assets.settings_types import Kind, SourceName, check_pattern
 
 T = TypeVar("T")
 _RESERVED = "_cdc_"
@@ -88,6 +88,14 @@ RulePatterns = Annotated[
     Kind("pattern or list of patterns"),
 ]
 """What a rule is about."""
+
+SourceNames = Annotated[
+    tuple[SourceName, ...],
+    AfterValidator(_check_once),
+    BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+    Kind("name or list of names"),
+]
+"""Some of `sources`, each once."""
 
 FunctionsFile = Annotated[str, AfterValidator(_check_functions), Kind("path")]
 """A Python file, relative to the pipeline file."""

@@ -5,12 +5,13 @@ In: what the file says. Out: immutable settings in plain units; secrets stay ref
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import unquote
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from cdc_assets.settings_env import server_of
+from cdc_assets.settings_env import server_of, user_of
 from cdc_assets.settings_place import FilesStartup, LogPlace, ServerStartup, check_dialect
 from cdc_assets.settings_types import (
     Duration,
@@ -28,7 +29,7 @@ from resources.mysql.binlog.gtid import Flavor
 
 
 class Tls(Part):
-    """Encryption of every connection to the source."""
+    """Encryption of every connection."""
 
     mode: Literal["verify", "require", "off"] = "verify"
     """`verify` checks the certificate and the host name; `require` encrypts without checking
@@ -134,7 +135,16 @@ class MySQLSourceSettings(Part):
 
     @property
     def server(self) -> str:
-        """What names the server, the same for every pipeline on it; never a secret."""
+        """What names the server, the same for every pipeline on it; never a secret.
+
+        A tenant of OceanBase is a server: it has a log of its own behind the address that all
+        tenants share.
+        """
+        tenant = unquote(user_of(self.url.get_secret_value()) if self.url else self.user or "")
+        tenant = tenant.partition("@")[2] if self.type == "oceanbase" else ""
+        return f"{self._address()}/{tenant}" if tenant else self._address()
+
+    def _address(self) -> str:
         if self.url is not None:
             name = server_of(self.url.get_secret_value())
             _, found, rest = name.partition("://")
@@ -220,3 +230,32 @@ class SqlSourceSettings(Part):
     def follows(self) -> bool:
         """Whether syncs read the log."""
         return True
+
+
+Source = Annotated[
+    MySQLSourceSettings | BinlogFilesSourceSettings | SqlSourceSettings,
+    Field(discriminator="type"),
+]
+"""Where data comes from."""
+
+_TABLES: TypeAdapter[Any] = TypeAdapter(Annotated[tuple[TablePattern, ...], Field(min_length=1)])
+
+
+def share_tables(data: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file says, with the tables that `sources` share in those that name none.
+
+    Args:
+        data: As read; a copy is changed. Tables that are wrong have their error where they stand.
+    """
+    sources, tables = data.get("sources"), data.get("tables")
+    if not isinstance(sources, dict) or tables is None:
+        return data
+    try:
+        _TABLES.validate_python(tables)
+    except ValidationError:
+        tables = ["*.*"]
+    filled = {
+        name: {"tables": tables, **source} if isinstance(source, dict) else source
+        for name, source in sources.items()
+    }
+    return {**data, "sources": filled}

@@ -200,6 +200,16 @@ PipelineName = Annotated[
 ]
 """A name that Dagster takes everywhere; no `__`, which separates parts of derived names."""
 
+SourceName = Annotated[
+    str,
+    matching(
+        r"(?=.{1,20}$)[a-z][a-z0-9]*(_[a-z0-9]+)*",
+        "named by lower-case letters, digits and single underscores, beginning with a letter, "
+        "at most 20 characters",
+    ),
+]
+"""A name of one of several sources; with the pipeline's name it makes other names."""
+
 Owner = Annotated[
     str, matching(r"team:.+|[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address or `team:name`")
 ]

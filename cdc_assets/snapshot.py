@@ -7,19 +7,23 @@ without any loads every table that is new or needs a snapshot.
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import dagster as dg
 
 from cdc_assets import inventory, naming
 from cdc_assets.failures import failure_of, failures
-from cdc_assets.settings import PipelineSettings
-from cdc_assets.specs import snapshot_spec, table_partitions
+from cdc_assets.members import for_each_source
+from cdc_assets.settings import PipelineFile, PipelineSettings
+from cdc_assets.specs import PIPELINE_TAG, has_snapshot, snapshot_spec, table_partitions
 from resources.errors import CdcError, ConfigError, TerminalError, TransientError
 from resources.model.table_id import TableId
 
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
+
+Context: TypeAlias = dg.AssetExecutionContext | dg.OpExecutionContext
+"""Of an op, whether it stands behind assets or a job."""
 
 
 def build_snapshot(settings: PipelineSettings) -> dg.AssetsDefinition:
@@ -33,29 +37,71 @@ def build_snapshot(settings: PipelineSettings) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def snapshot(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
-        from cdc_assets.open import opened
-        from cdc_assets.preflight import require_ready, unfit_tables
-        from cdc_assets.protection import find_unprotected
-
-        with (
-            failures(context.retry_number),
-            opened(settings, context.run.run_id, context.log.info) as pipeline,
-        ):
-            findings = pipeline.source.check()
-            require_ready(pipeline, findings)
-            if context.has_partition_key:
-                keys = context.partition_keys
-                tables = sorted(naming.table_of_partition(key) for key in keys)
-            else:
-                tables = unloaded_tables(context.instance, settings, pipeline)
-                context.log.info(f"{len(tables)} tables have to be loaded")
-                if tables:
-                    for warning in find_unprotected(settings, pipeline):
-                        context.log.warning(warning)
-            load_tables(context, settings, pipeline, tables, unfit_tables(findings))
+        keys = context.partition_keys if context.has_partition_key else None
+        with failures(context.retry_number):
+            load_source(context, settings, keys)
         yield from ()
 
     return snapshot
+
+
+def build_snapshots_job(file: PipelineFile) -> dg.JobDefinition:
+    """Return the job that loads what is new on every source of a file.
+
+    It is made of an op: a job of assets has one kind of partitions, here each source has its own.
+    """
+
+    @dg.op(name=naming.op_name(file.name, "snapshot"), out=dg.Out(dg.Nothing))
+    def snapshots(context: dg.OpExecutionContext) -> None:
+        def work(settings: PipelineSettings) -> None:
+            if has_snapshot(settings):
+                load_source(context, settings)
+
+        for_each_source(context, file, work)
+
+    @dg.job(
+        name=naming.job_name(file.name, "snapshot"),
+        description=f"Of every source of {file.name}, one failing none of the others: load every "
+        "table that is new or needs a snapshot.",
+        executor_def=dg.in_process_executor,
+        tags={PIPELINE_TAG: file.name},
+    )
+    def job() -> None:
+        snapshots()
+
+    return job
+
+
+def load_source(
+    context: Context, settings: PipelineSettings, partitions: Sequence[str] | None = None
+) -> None:
+    """Load tables of one source.
+
+    Args:
+        context: Of the running op.
+        settings: The source's pipeline.
+        partitions: Partition keys of the tables; all that are new or need it if None.
+
+    Raises:
+        CdcError: The source is not ready, or it, the sink or the state store went away.
+        dagster.Failure: Tables failed; those that did not are loaded.
+    """
+    from cdc_assets.open import opened
+    from cdc_assets.preflight import require_ready, unfit_tables
+    from cdc_assets.protection import find_unprotected
+
+    with opened(settings, context.run.run_id, context.log.info) as pipeline:
+        findings = pipeline.source.check()
+        require_ready(pipeline, findings)
+        if partitions is not None:
+            tables = sorted(naming.table_of_partition(key) for key in partitions)
+        else:
+            tables = unloaded_tables(context.instance, settings, pipeline)
+            context.log.info(f"{len(tables)} tables have to be loaded")
+            if tables:
+                for warning in find_unprotected(settings, pipeline):
+                    context.log.warning(warning)
+        load_tables(context, settings, pipeline, tables, unfit_tables(findings))
 
 
 def unloaded_tables(
@@ -89,7 +135,7 @@ def add_partitions(
 
 
 def load_tables(
-    context: dg.AssetExecutionContext,
+    context: Context,
     settings: PipelineSettings,
     pipeline: "Pipeline",
     tables: Sequence[TableId],

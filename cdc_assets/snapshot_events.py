@@ -7,7 +7,7 @@ partition and of every target the table feeds, and the targets' verdicts.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from cdc_assets import checks, inventory, naming, verdicts
 from cdc_assets.engine.report import rank
 from cdc_assets.engine.route import target_name
 from cdc_assets.lineage import lineage_metadata
+from cdc_assets.members import other_feeds
 from cdc_assets.metadata import copy_metadata
 from cdc_assets.targets import Targets, find_targets
 
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
     from cdc_assets.engine.report import CopyReport, TableReport
     from cdc_assets.settings import PipelineSettings
+    from resources.model.table_id import TableId
 
 
 def report_copy(
-    context: dg.AssetExecutionContext,
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
     settings: PipelineSettings,
     pipeline: Pipeline,
     copied: CopyReport,
@@ -58,21 +60,24 @@ def report_copy(
         )
     )
     window = naming.window_partition(time.time_ns() // 1000, settings.pipeline.window)
+    others = other_feeds(settings, pipeline.db)
     for report in merged:
-        _report_target(context, pipeline, targets, copied, report, found, window)
+        fed = others.get(str(report.target), {})
+        _report_target(context, pipeline, targets, copied, report, found, window, fed)
     inventory.save_inventory(settings, [], [window])
     touched = targets.of([copied.table])
     verdicts.report_dirty_rows(context.instance, settings, pipeline, targets, touched, states)
 
 
 def _report_target(
-    context: dg.AssetExecutionContext,
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
     pipeline: Pipeline,
     targets: Targets,
     copied: CopyReport,
     report: TableReport,
     found: dict[str, Any],
     window: str,
+    others: Mapping[str, Sequence[TableId]],
 ) -> None:
     target = target_name(report.target)
     feeds = targets.feeds[target]
@@ -82,11 +87,13 @@ def _report_target(
         shaping = pipeline.shaping(route, stored)
         report = replace(report, schema=shaping.wanted, lineage=shaping.lineage)
     shown = found | _after(report) | {"target": str(target)}
-    if len(feeds) > 1:
+    source = naming.source_of(pipeline.name)
+    shown |= {"source": source} if source else {}
+    if len(feeds) > 1 or others:
         shown["source table"] = str(copied.table)
     with pipeline.sink() as sink:
         shown["dagster/row_count"] = sink.count_rows(report.target)
-    shown |= lineage_metadata(pipeline, [report], feeds)
+    shown |= lineage_metadata(pipeline, [report], feeds, others)
     key = dg.AssetKey(naming.table_key(pipeline.name, target))
     context.log_event(dg.AssetMaterialization(key, partition=window, metadata=shown))
     state = pipeline.tables.get(copied.table)

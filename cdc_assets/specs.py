@@ -6,15 +6,18 @@ In: settings and the inventory. Out: specs whose keys come from `naming`, nothin
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from cdc_assets import naming
-from cdc_assets.inventory import Inventory
-from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings import PipelineFile, PipelineSettings
+from cdc_assets.settings_env import server_of
 from resources.model.table_id import TableId
+
+if TYPE_CHECKING:
+    from cdc_assets.members import Feeds
 
 PIPELINE_TAG = "cdc/pipeline"
 SOURCE_TAG = "cdc/source"
@@ -33,7 +36,7 @@ def has_snapshot(settings: PipelineSettings) -> bool:
 def run_tags(settings: PipelineSettings) -> dict[str, str]:
     """Return the tags by which sensors and the run queue know a pipeline's sync runs."""
     return {
-        PIPELINE_TAG: settings.name,
+        PIPELINE_TAG: naming.file_of(settings.name),
         SOURCE_TAG: source_tag(settings.source.server),
     }
 
@@ -43,17 +46,19 @@ def source_tag(server: str) -> str:
     return server if len(server) <= TAG_CHARACTERS else naming.server_name(server)
 
 
-def window_partitions(
-    settings: PipelineSettings, inventory: Inventory
-) -> dg.TimeWindowPartitionsDefinition:
+def window_partitions(file: PipelineFile, first: str) -> dg.TimeWindowPartitionsDefinition:
     """Return the windows of commit time, in UTC, up to and with the current one.
 
     They begin with the first window that has data; a new pipeline's with the current one. A run
     that brings earlier windows, from a restored server say, moves the begin there.
+
+    Args:
+        file: The pipeline file.
+        first: Partition key of the first window with data, empty if there is none.
     """
-    length = settings.pipeline.window
+    length = file.pipeline.window
     now = naming.window_partition(time.time_ns() // 1000, length)
-    start = naming.window_start(min(inventory.first_window or now, now), length)
+    start = naming.window_start(min(first or now, now), length)
     if length == "hour":
         return dg.HourlyPartitionsDefinition(start_date=start, timezone="UTC", end_offset=1)
     return dg.DailyPartitionsDefinition(start_date=start, timezone="UTC", end_offset=1)
@@ -96,51 +101,77 @@ def snapshot_spec(settings: PipelineSettings) -> dg.AssetSpec:
     )
 
 
-def table_spec(
-    settings: PipelineSettings, target: TableId, tables: Sequence[TableId]
-) -> dg.AssetSpec:
-    """Return a target table's spec; it depends on the change log and on its snapshot.
+def table_spec(file: PipelineFile, target: TableId, feeds: Feeds) -> dg.AssetSpec:
+    """Return a target table's spec; it depends on its sources' change logs and snapshots.
 
     Args:
-        settings: The pipeline's.
+        file: The pipeline file.
         target: Names of the target.
-        tables: The source tables that feed it, as known now.
+        feeds: The sources that feed it and their tables, as known now.
     """
-    deps = [dg.AssetDep(dg.AssetKey(naming.changes_key(settings.name)))]
-    if has_snapshot(settings):
-        snapshot = dg.AssetKey(naming.snapshot_key(settings.name))
-        deps.append(dg.AssetDep(snapshot, partition_mapping=dg.AllPartitionMapping()))
+    deps = [dg.AssetDep(dg.AssetKey(naming.changes_key(s.name))) for s, _ in feeds]
+    deps += [
+        dg.AssetDep(
+            dg.AssetKey(naming.snapshot_key(settings.name)),
+            partition_mapping=dg.AllPartitionMapping(),
+        )
+        for settings, _ in feeds
+        if has_snapshot(settings)
+    ]
     return dg.AssetSpec(
-        dg.AssetKey(naming.table_key(settings.name, target)),
-        description=_described(settings, tables),
+        dg.AssetKey(naming.table_key(file.name, target)),
+        description=_described(feeds),
         deps=deps,
         skippable=True,
-        kinds={settings.sink.type, "table"},
-        metadata={"dagster/table_name": str(target), **_sources(tables)},
-        **_shared(settings),
+        kinds={file.sink.type, "table"},
+        metadata={"dagster/table_name": f"{sink_address(file)}/{target}", **_sources(feeds)},
+        **_shared(file),
     )
 
 
-def _described(settings: PipelineSettings, tables: Sequence[TableId]) -> str:
-    if len(tables) == 1:
-        return f"{tables[0]} of {settings.source.server}, kept equal to its source."
-    return (
-        f"{len(tables)} tables of {settings.source.server}, merged and kept equal to their sources."
-    )
+def sink_address(file: PipelineFile) -> str:
+    """Return what names a pipeline's sink; never a secret.
+
+    Dagster takes assets with one table name for one table: those of two sinks must differ.
+    """
+    sink = file.sink.model_dump(exclude_none=True)
+    place = sink.get("path") or sink.get("location")
+    if place:
+        return str(place)
+    if "url" in sink:
+        return server_of(sink["url"].get_secret_value())
+    if "host" in sink:
+        return f"{sink['host']}:{sink.get('port', '')}/{sink.get('database', '')}"
+    return f"{sink['type']}/{file.name}"
 
 
-def _sources(tables: Sequence[TableId]) -> dict[str, Any]:
-    if len(tables) == 1:
-        return {"source table": str(tables[0])}
-    names = [str(table) for table in tables[:SHOWN_TABLES]]
-    left_out = len(tables) - len(names)
-    return {"source tables": [*names, f"and {left_out} more"] if left_out else names}
+def _described(feeds: Feeds) -> str:
+    count = sum(len(tables) for _, tables in feeds)
+    servers = " and ".join(settings.source.server for settings, _ in feeds)
+    if count == 1:
+        return f"{feeds[0][1][0]} of {servers}, kept equal to its source."
+    return f"{count} tables of {servers}, merged and kept equal to their sources."
 
 
-def _shared(settings: PipelineSettings) -> Mapping[str, Any]:
+def _sources(feeds: Feeds) -> dict[str, Any]:
+    several = len(feeds) > 1
+    names = [
+        f"{naming.source_of(settings.name)}: {table}" if several else str(table)
+        for settings, tables in feeds
+        for table in tables
+    ]
+    if len(names) == 1:
+        return {"source table": names[0]}
+    left_out = len(names) - SHOWN_TABLES
+    more = [f"and {left_out} more"] if left_out > 0 else []
+    return {"source tables": [*names[:SHOWN_TABLES], *more]}
+
+
+def _shared(file: PipelineFile) -> Mapping[str, Any]:
+    name = naming.file_of(file.name)
     return {
-        "group_name": settings.name,
-        "owners": list(settings.owners),
-        "tags": dict(settings.tags) | {PIPELINE_TAG: settings.name},
-        "code_version": settings.config_hash(),
+        "group_name": name,
+        "owners": list(file.owners),
+        "tags": dict(file.tags) | {PIPELINE_TAG: name},
+        "code_version": file.config_hash(),
     }

@@ -6,8 +6,8 @@ log once and merges every table it touches; with tables alone it merges what is 
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ from pydantic import Field
 
 from cdc_assets import inventory, naming
 from cdc_assets.failures import failures, stopped_failure
-from cdc_assets.settings import PipelineSettings
+from cdc_assets.members import Member, feeds_of, raise_failed
+from cdc_assets.settings import PipelineFile, PipelineSettings
 from cdc_assets.settings_place import parse_place
 from cdc_assets.specs import changes_spec, table_spec
 from cdc_assets.targets import Targets, find_targets
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
     from cdc_assets.engine.report import SyncReport, TableReport
     from cdc_assets.engine.run import SyncOptions
-    from cdc_assets.events import RunEvents
+    from cdc_assets.events import Pages, RunEvents
     from resources.model.table_id import TableId
 
 
@@ -58,7 +59,7 @@ def build_sync(
         targets: The targets known now; others are merged all the same.
         windows: The partitions of all of them.
     """
-    tables = (table_spec(settings, target, feeds) for target, feeds in targets.feeds.items())
+    tables = (table_spec(settings, t, [(settings, feeds)]) for t, feeds in targets.feeds.items())
     specs = [changes_spec(settings), *tables]
 
     @dg.multi_asset(
@@ -81,13 +82,95 @@ def build_sync(
                 options = sync_options(settings, config)
                 yield from sync_pipeline(context, settings, pipeline, options)
             else:
-                chosen = [naming.table_of_key(list(key)) for key in keys]
-                known = find_targets(
-                    pipeline.options.router, {*targets.tables(chosen), *pipeline.tables.all()}
-                )
-                yield from merge_tables(context, settings, pipeline, known.tables(chosen))
+                tables = _feeding(context, pipeline, targets)
+                events, stopped = merge_tables(context, settings, pipeline, tables)
+                if stopped:
+                    raise stopped_failure(stopped)
+                yield from events.results()
 
     return sync
+
+
+def build_merge(
+    file: PipelineFile,
+    members: Sequence[Member],
+    windows: dg.TimeWindowPartitionsDefinition,
+) -> dg.AssetsDefinition:
+    """Return one asset per known target of a file with several sources, fed by all of them.
+
+    Their syncs merge what they capture; materialized by itself, a target merges what is pending in
+    the change logs. A source that fails keeps no other from it.
+
+    Args:
+        file: The pipeline file.
+        members: Its sources.
+        windows: The partitions of all of them.
+    """
+    specs = [table_spec(file, target, feeds) for target, feeds in feeds_of(members).items()]
+
+    @dg.multi_asset(
+        name=f"{file.name}__targets",
+        specs=[spec.replace_attributes(partitions_def=windows) for spec in specs],
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def merge(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        from cdc_assets.events import Pages
+
+        pages = Pages(context)
+        failed: dict[str, dg.Failure] = {}
+        with ExitStack() as stack:
+            merged = [_merge_member(context, m, stack, pages, failed) for m in members]
+            yield from pages.results(touched=bool(failed))
+            for events in merged:
+                if events is not None:
+                    events.check_owed()
+        raise_failed(failed, len(members))
+
+    return merge
+
+
+def _merge_member(
+    context: dg.AssetExecutionContext,
+    member: Member,
+    stack: ExitStack,
+    pages: "Pages",
+    failed: dict[str, dg.Failure],
+) -> "RunEvents | None":
+    """Merge what is pending of one source for the targets chosen; a failure is noted.
+
+    Returns:
+        Its events, whose pipeline the stack closes; None if it feeds none of the targets.
+    """
+    from cdc_assets.open import opened
+
+    settings, events = member.settings, None
+    if not member.targets.tables(_chosen(context)):
+        return None
+    try:
+        with failures():
+            run = opened(settings, context.run.run_id, context.log.info)
+            pipeline = stack.enter_context(run)
+            tables = _feeding(context, pipeline, member.targets)
+            events, stopped = merge_tables(context, settings, pipeline, tables, pages)
+            if stopped:
+                raise stopped_failure(stopped)
+    except dg.Failure as failure:
+        failed[naming.source_of(settings.name)] = failure
+    return events
+
+
+def _feeding(
+    context: dg.AssetExecutionContext, pipeline: "Pipeline", targets: Targets
+) -> "list[TableId]":
+    """Return the source tables that feed the targets chosen, those not in the graph too."""
+    chosen = _chosen(context)
+    tables = {*targets.tables(chosen), *pipeline.tables.all()}
+    return find_targets(pipeline.options.router, tables).tables(chosen)
+
+
+def _chosen(context: dg.AssetExecutionContext) -> "list[TableId]":
+    return [naming.table_of_key(list(key.path)) for key in context.selected_asset_keys]
 
 
 def sync_options(settings: PipelineSettings, config: SyncConfig) -> "SyncOptions":
@@ -173,24 +256,30 @@ def merge_tables(
     settings: PipelineSettings,
     pipeline: "Pipeline",
     tables: "list[TableId]",
-) -> Iterator[dg.MaterializeResult[None]]:
+    pages: "Pages | None" = None,
+) -> "tuple[RunEvents, list[TableReport]]":
     """Merge what the change log holds for some tables; the source may be down.
 
-    Raises:
-        dagster.Failure: One of them is stopped; the others are merged.
+    Args:
+        context: Of the running op.
+        settings: The pipeline's.
+        pipeline: The opened pipeline.
+        tables: Source tables.
+        pages: Where events go, if sources of a file share a run.
+
+    Returns:
+        The run's events, and what became of feeds that are stopped.
     """
     from cdc_assets.engine.run import run_tables
     from cdc_assets.events import RunEvents, told
 
-    events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
+    events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval, pages)
     reports = run_tables(pipeline, tables)
     for report in reports:
         context.log.info(f"{told(report)}: {report.outcome} {report.reason}")
         events.add(report)
     events.finish()
-    if stopped := [r for r in reports if r.outcome == "stopped"]:
-        raise stopped_failure(stopped)
-    yield from events.results()
+    return events, [r for r in reports if r.outcome == "stopped"]
 
 
 def _close(

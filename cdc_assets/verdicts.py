@@ -21,6 +21,7 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 
 from cdc_assets import checks, naming
+from cdc_assets.members import other_feeds, state_of
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.targets import Targets
 from resources.model.table_id import TableId
@@ -47,6 +48,9 @@ def report_dirty_rows(
 ) -> None:
     """Record the verdict on targets that a run touched, after their materializations.
 
+    Verdicts on the other sources of a target are recorded anew: Dagster takes one that is older
+    than the newest materialization for none.
+
     Args:
         instance: Where to record it.
         settings: The pipeline's.
@@ -60,8 +64,27 @@ def report_dirty_rows(
     keys = {t: dg.AssetKey(naming.table_key(settings.name, t)) for t in touched}
     newest = _newest(instance, keys.values())
     verdicts = checks.judge_dirty_rows(settings, pipeline, targets, touched, states)
+    name = naming.check_name(settings.name, checks.DIRTY_ROWS)
     for target, verdict in verdicts.items():
-        _record(instance, keys[target], checks.DIRTY_ROWS, verdict, newest)
+        _record(instance, keys[target], name, verdict, newest)
+    for member, fed in _fed_by_others(settings, pipeline, touched):
+        state = state_of(member.name, pipeline.db)
+        name = naming.check_name(member.name, checks.DIRTY_ROWS)
+        verdicts = checks.judge_dirty_rows(member, state, fed, fed.feeds, state.tables.all())
+        for target, verdict in verdicts.items():
+            _record(instance, keys[target], name, verdict, newest)
+
+
+def _fed_by_others(
+    settings: PipelineSettings, pipeline: Pipeline, touched: Collection[TableId]
+) -> list[tuple[PipelineSettings, Targets]]:
+    """Return the touched targets that other sources of the file feed too, by source."""
+    others = other_feeds(settings, pipeline.db)
+    found: dict[str, dict[TableId, tuple[TableId, ...]]] = {}
+    for target in touched:
+        for name, tables in others.get(str(target), {}).items():
+            found.setdefault(name, {})[target] = tuple(tables)
+    return [(m, Targets(found[m.name])) for m in settings.whole.members() if m.name in found]
 
 
 def untold(
@@ -76,8 +99,9 @@ def untold(
     told once even if the run that made it was killed.
     """
     resting = [t for t, s in states.items() if s.status in checks.RESTING]
+    name = naming.check_name(settings.name, checks.DIRTY_ROWS)
     by_key = {
-        dg.AssetCheckKey(dg.AssetKey(naming.table_key(settings.name, t)), checks.DIRTY_ROWS): t
+        dg.AssetCheckKey(dg.AssetKey(naming.table_key(settings.name, t)), name): t
         for t in targets.of(resting)
     }
     storage = instance.event_log_storage

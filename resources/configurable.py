@@ -52,6 +52,8 @@ class SinkResource(dg.ConfigurableResource[Any]):
 
 def _filled(option: str, value: object) -> object:
     """Return an option's value with references replaced, percent-encoded within a URL."""
+    if isinstance(value, dict):
+        return {k: _filled(k, inner) for k, inner in value.items()}
     if not isinstance(value, str):
         return value
     within = option == "url" and not _REFERENCE.fullmatch(value)

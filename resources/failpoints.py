@@ -3,7 +3,8 @@
 In: the environment variable CDC_FAILPOINT, `name:action[:count]`. Out: nothing, unless it names
 the point that is reached. Actions, at the count-th time (default the first) the point is reached:
 
-    exit       the process ends at once with status 137, as after kill -9: no clean-up runs
+    exit       the process ends at once with status 137: no clean-up runs
+    kill       the process is killed by SIGKILL
     raise      FailpointReached is raised
     sleep      the thread sleeps for an hour, so that a test can kill the process there;
                `sleep=2.5` sleeps so many seconds and goes on
@@ -12,6 +13,7 @@ the point that is reached. Actions, at the count-th time (default the first) the
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -44,6 +46,8 @@ def failpoint(name: str) -> None:
             return
     if action == "exit":
         os._exit(137)
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
     if action == "raise":
         raise FailpointReached(name)
     time.sleep(float(action.partition("=")[2] or 3600))
@@ -53,11 +57,11 @@ def _parse(wanted: str) -> tuple[str, int]:
     _, _, rest = wanted.partition(":")
     action, _, count = rest.partition(":")
     verb, _, seconds = action.partition("=")
-    known = action in ("exit", "raise") or (verb == "sleep" and _is_number(seconds or "0"))
+    known = action in ("exit", "kill", "raise") or (verb == "sleep" and _is_number(seconds or "0"))
     if not known or (count and not count.isdigit()):
         raise ConfigError(
             f"{VARIABLE} cannot be read: {wanted!r}",
-            remedy="name:action[:count], action one of exit, raise, sleep, sleep=<seconds>",
+            remedy="name:action[:count], action one of exit, kill, raise, sleep, sleep=<seconds>",
         )
     return action, int(count or 1)
 

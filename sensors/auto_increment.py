@@ -16,7 +16,7 @@ import dagster as dg
 from cdc_assets import naming
 from cdc_assets.settings import PipelineSettings
 from sensors.plan import Cursor, plan_sync
-from sensors.runs import last_run
+from sensors.runs import last_of
 from sensors.ticks import Job, asked, build_sensor
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def build_auto_increment_sensor(settings: PipelineSettings, job: Job) -> dg.Sens
     """
 
     def evaluate(context: dg.SensorEvaluationContext, cursor: Cursor) -> dg.SensorResult:
-        runs = {settings.name: last_run(context.instance, naming.job_name(settings.name, "sync"))}
+        runs = {settings.name: last_of(context.instance, settings.name, "sync")}
         position = read_marks(settings, cursor.epoch)
         plan = plan_sync(settings.source.server, position, runs, cursor, time.time())
         return asked(plan, "sync")

@@ -16,7 +16,7 @@ from cdc_assets import naming
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.settings_source import BinlogFilesSourceSettings
 from sensors.plan import Cursor, plan_sync
-from sensors.runs import last_run
+from sensors.runs import last_of
 from sensors.ticks import Job, asked, build_sensor
 
 
@@ -32,9 +32,7 @@ def build_binlog_sensor(
     """
 
     def evaluate(context: dg.SensorEvaluationContext, cursor: Cursor) -> dg.SensorResult:
-        runs = {
-            p.name: last_run(context.instance, naming.job_name(p.name, "sync")) for p in pipelines
-        }
+        runs = {p.name: last_of(context.instance, p.name, "sync") for p in pipelines}
         position = read_position(pipelines[0])
         plan = plan_sync(server, position, runs, cursor, time.time())
         return asked(plan, "sync", {"cdc/until": position})

@@ -16,7 +16,7 @@ from cdc_assets.settings import PipelineSettings
 from cdc_assets.specs import has_snapshot, table_partitions
 from resources.model.table_id import TableId
 from sensors.plan import Cursor, plan_snapshots
-from sensors.runs import last_run
+from sensors.runs import last_of
 from sensors.ticks import Job, asked, build_sensor, skipped
 
 EVERY_TICKS = 4
@@ -59,8 +59,7 @@ def build_discovery_sensor(settings: PipelineSettings, jobs: Sequence[Job]) -> d
         known = set(context.instance.get_dynamic_partitions(name))
         new = {k: t for t in tables if (k := naming.table_partition(t)) not in known}
         loads = [key for key, table in new.items() if table not in found.live]
-        job = naming.job_name(settings.name, "snapshot")
-        all_tables = last_run(context.instance, job, partitioned=False)
+        all_tables = last_of(context.instance, settings.name, "snapshot", partitioned=False)
         plan = plan_snapshots(settings.name, loads, all_tables.state, cursor)
         added = [key for key in new if plan.asks or key not in loads]
         requests = [table_partitions(settings).build_add_request(added)] if added else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from cdc_assets import naming
 from sensors.plan import LastRun
 
 IN_FLIGHT = [
@@ -34,6 +35,22 @@ def last_run(instance: dg.DagsterInstance, job: str, *, partitioned: bool | None
             failed = record.dagster_run.status == dg.DagsterRunStatus.FAILURE
             return LastRun("failed" if failed else "succeeded", record.end_time or 0.0)
     return LastRun()
+
+
+def last_of(
+    instance: dg.DagsterInstance, pipeline: str, job: naming.Job, *, partitioned: bool | None = None
+) -> LastRun:
+    """Return the newest run of a pipeline's job.
+
+    A queued or started run of all sources of its file counts; one that failed does not: it may
+    have been another source that failed it.
+    """
+    mine, together = (naming.job_name(n, job) for n in (pipeline, naming.file_of(pipeline)))
+    if together != mine:
+        all_sources = last_run(instance, together, partitioned=partitioned)
+        if all_sources.state == "in_flight":
+            return all_sources
+    return last_run(instance, mine, partitioned=partitioned)
 
 
 def _wanted(run: dg.DagsterRun, partitioned: bool | None) -> bool:

@@ -68,7 +68,12 @@ def duckdb_rows(path: str, namespace: str, table: str) -> list[tuple[Any, ...]]:
         found: pa.Table = connection.sql(
             f'SELECT * FROM "{catalog}"."{namespace}"."{table}"'
         ).to_arrow_table()
-    columns = [[_plain(v) for v in column.to_pylist()] for column in found.columns]
+    return plain_rows(found)
+
+
+def plain_rows(rows: pa.Table) -> list[tuple[Any, ...]]:
+    """Return the rows of an Arrow table as plain values."""
+    columns = [[_plain(v) for v in column.to_pylist()] for column in rows.columns]
     return list(zip(*columns, strict=True))
 
 
@@ -117,8 +122,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dt.datetime) and value.tzinfo is not None:
         return value.astimezone(dt.UTC).replace(tzinfo=None)
     if isinstance(value, pa.MonthDayNano):
-        micros = value.nanoseconds // 1000
-        return dt.timedelta(days=value.days + 30 * value.months, microseconds=micros)
+        assert value.months == 0, "no source has months"
+        return dt.timedelta(days=value.days, microseconds=value.nanoseconds // 1000)
     if isinstance(value, float) and value != value:
         return "NaN"
     if isinstance(value, dict):

@@ -182,7 +182,7 @@ class ScriptedSource:
         with pa.ipc.new_stream(sink, image.schema) as writer:
             writer.write_table(image)
         return RejectedRow(
-            schema.table,
+            schema,
             seq,
             op,
             ts,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -99,6 +99,7 @@ def table_schemas(
     draw: st.DrawFn,
     types: tuple[pa.DataType, ...] = COLUMN_TYPES,
     key_types: tuple[pa.DataType, ...] = KEY_TYPES,
+    hostile: tuple[str, ...] = HOSTILE_NAMES,
 ) -> TableSchema:
     """Tables of one to three key columns and up to four others, under hostile names."""
     keys = draw(st.lists(st.sampled_from(key_types), min_size=1, max_size=3))
@@ -106,7 +107,7 @@ def table_schemas(
     count = len(keys) + len(others)
     names = draw(
         st.lists(
-            st.sampled_from(HOSTILE_NAMES) | st.text("abcdefg_", min_size=1, max_size=6),
+            st.sampled_from(hostile) | st.text("abcdefg_", min_size=1, max_size=6),
             min_size=count,
             max_size=count,
             unique_by=str.lower,
@@ -172,14 +173,22 @@ def change_sequences(
     max_size: int = 24,
     *,
     nul: bool = True,
+    fits: Callable[[pa.DataType, Any], bool] = lambda _type, _value: True,
 ) -> Changes:
-    """Inserts, updates, key changes, swaps and deletes over at most five keys."""
+    """Inserts, updates, key changes, swaps and deletes over at most five keys.
+
+    `fits` says whether a sink holds a value of a type; the others are not drawn.
+    """
     schema = draw(schemas)
     key_columns = [schema.column(k) for k in schema.key]
-    one_key = st.tuples(*(key_values(c.type, nul=nul) for c in key_columns))
+
+    def fitting(values: st.SearchStrategy[Any], type_: pa.DataType) -> st.SearchStrategy[Any]:
+        return values.filter(lambda value: fits(type_, value))
+
+    one_key = st.tuples(*(fitting(key_values(c.type, nul=nul), c.type) for c in key_columns))
     keys = draw(st.lists(one_key, min_size=1, max_size=5))
     values = {
-        c.name: st.none() | arrow_values(c.type, nul=nul)
+        c.name: st.none() | fitting(arrow_values(c.type, nul=nul), c.type)
         for c in schema.columns
         if c.name not in schema.key
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 from cdc_assets.engine.aside import check_limit
+from cdc_assets.engine.existence import all_notices, gone_by, named_by
 from cdc_assets.engine.following import Following
 from cdc_assets.engine.left_out import LEFT_OUT, was_left_out
 from cdc_assets.engine.parts import Group, pending_parts
@@ -17,8 +18,7 @@ from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import TableReport
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import Route
-from resources.errors import ContinuityBroken
-from resources.model.change import TableNotice, last_seq
+from resources.model.change import TableNotice
 from resources.model.table import TableId
 
 
@@ -53,6 +53,8 @@ def apply_pending(pipeline: Pipeline, route: Route, token: int, upto: int) -> Ta
     if after is None:
         report.outcome = "waiting"
         report.reason = "not loaded yet: materialize its snapshot partition"
+        if renamed := named_by(pipeline, route.table, upto):
+            Following(pipeline, route, report, None, token).follow(renamed)
         return report
     check_limit(pipeline, route.table, report.changes)
     if was_left_out(pipeline, route.table, after, upto):
@@ -63,16 +65,24 @@ def apply_pending(pipeline: Pipeline, route: Route, token: int, upto: int) -> Ta
     if edited := following.columns.edited:
         report.outcome, report.reason = "needs_snapshot", edited
         return report
-    for part in pending_parts(pipeline, route.table, after, upto):
-        if isinstance(part, Group):
-            if not following.write(part):
-                break
-        elif not following.follow(part):
-            break
-    else:
+    if _followed(following, after, upto):
         report.seq = max(after, upto)
+    elif report.outcome == "needs_snapshot" and (gone := gone_by(pipeline, route.table, upto)):
+        # Nothing is left to be read again: what counts is how the table went.
+        report.outcome, report.reason = "current", ""
+        if _followed(following, max(report.seq, gone.seq - 1), upto):
+            report.seq = max(after, upto)
     report.seconds = time.monotonic() - began
     return report
+
+
+def _followed(following: Following, after: int, upto: int) -> bool:
+    """Move a feed along a stretch of the log; False if it waits somewhere in it."""
+    for part in pending_parts(following.pipeline, following.route, after, upto):
+        done = following.write(part) if isinstance(part, Group) else following.follow(part)
+        if not done:
+            return False
+    return True
 
 
 def born(pipeline: Pipeline, table: TableId, upto: int) -> int | None:
@@ -82,12 +92,7 @@ def born(pipeline: Pipeline, table: TableId, upto: int) -> int | None:
     """
     if pipeline.options.history != "snapshot" or pipeline.options.appends(table):
         return 0
-    floor = last_seq(pipeline.log.segments.table_floor(table))
-    try:
-        notices = pipeline.log.notices(table, floor, max(floor, upto))
-    except ContinuityBroken:  # retention removes more right now
-        return None
-    made = [notice.seq for notice in notices if is_birth(notice)]
+    made = [notice.seq for notice in all_notices(pipeline, table, upto) if is_birth(notice)]
     return made[-1] - 1 if made else None
 
 

@@ -11,11 +11,12 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from cdc_assets.engine.conform import BadRow
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import TableReport
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import Route
-from cdc_assets.engine.shaping import FailedRow, Shaping
+from cdc_assets.engine.shaping import Shaping
 from resources.errors import DirtyLimitExceeded, DirtyRowError
 from resources.model.arrays import to_numbers
 from resources.model.change import CHANGE_FIELDS, OP, SEQ, TS, RejectedRow, RowKind, segment_of
@@ -117,7 +118,7 @@ def set_aside_failed(
     target: TargetTable,
     key: Sequence[str],
     batches: Sequence[pa.RecordBatch],
-    failed: Sequence[Sequence[FailedRow]],
+    failed: Sequence[Sequence[BadRow]],
 ) -> None:
     """Store changes that an expression failed on, as the change log has them.
 
@@ -137,7 +138,7 @@ def set_aside_failed(
     last: dict[str, int] = {}
     wanted = {text for text, *_ in _failures(key, batches, failed)}
     for batch, rows in zip(batches, failed, strict=True):
-        bad = {row.index for row in rows}
+        bad = {row.row for row in rows}
         for index, text in enumerate(key_texts(batch, key)):
             if text in wanted and index not in bad:
                 last[text] = batch.column(SEQ)[index].as_py()
@@ -158,7 +159,7 @@ def failed_row(
     target: TargetTable,
     key: Sequence[str],
     row: pa.RecordBatch,
-    failed: FailedRow,
+    failed: BadRow,
     table: TableId,
 ) -> DirtyRow:
     """Return the dirty row of one that an expression failed on.
@@ -216,11 +217,11 @@ def conflict_rows(
 def _failures(
     key: Sequence[str],
     batches: Sequence[pa.RecordBatch],
-    failed: Sequence[Sequence[FailedRow]],
-) -> Iterator[tuple[str, pa.RecordBatch, FailedRow]]:
+    failed: Sequence[Sequence[BadRow]],
+) -> Iterator[tuple[str, pa.RecordBatch, BadRow]]:
     for batch, rows in zip(batches, failed, strict=True):
         for row in rows:
-            change = batch.slice(row.index, 1)
+            change = batch.slice(row.row, 1)
             yield key_texts(change, key)[0], change, row
 
 
@@ -328,7 +329,7 @@ def supersede(
         return
     wanted = {row.key for row in waiting}
     parts = [(batch, target.schema.key) for batch in shaped]
-    if shaping.transform is not None or shaping.constants:
+    if shaping.mapped is not shaping.source or shaping.transform or shaping.constants:
         parts += [(batch, shaping.source.key) for batch in batches]
     reached: dict[str, int] = {}
     for part, key in parts:

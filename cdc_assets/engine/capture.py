@@ -6,7 +6,6 @@ and lying within one window of commit time. The only stage that moves the source
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from cdc_assets.engine.aside import undecoded_row
+from cdc_assets.engine.fills import stored_fills
 from cdc_assets.engine.left_out import mark_left_out
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.protected import Protection
@@ -213,7 +213,8 @@ class _Capture:
             self.protection.check_schema(batch.schema)
             self.writer.write(_shifted(self._masked(batch), shift))
         for notice in part.notices:
-            self.writer.note(replace(notice, seq=notice.seq + shift))
+            fills = stored_fills(self.pipeline.options.transforms, notice)
+            self.writer.note(replace(notice, seq=notice.seq + shift, fills=fills))
         self.rejected += [self._without_secrets(r, r.seq + shift) for r in part.rejected]
         self.shapes += part.shapes
         self.counted += part.rows
@@ -234,13 +235,9 @@ class _Capture:
 
     def _without_secrets(self, row: RejectedRow, seq: int) -> RejectedRow:
         """Return a rejected row as it may be kept: its bytes may hold what must not be."""
-        rule = self.pipeline.options.transforms.rule(row.table)
-        if rule is None or not (rule.masks or rule.exclude):
-            return replace(row, seq=seq)
-        masked = {mask.column.lower() for mask in rule.masks}
-        key = json.loads(row.key) if row.key else {}
-        shown = "" if any(name.lower() in masked for name in key) else row.key
-        return replace(row, seq=seq, key=shown, raw=b"", image=b"")
+        self.protection.check_schema(row.schema)
+        masker = self.pipeline.options.transforms.masker(row.schema)
+        return replace(row if masker is None else masker.apply_rejected(row), seq=seq)
 
     def is_due(self) -> bool:
         """Return whether the open segment is large or old enough to be committed."""

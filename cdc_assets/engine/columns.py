@@ -18,6 +18,7 @@ from cdc_assets.engine.configs import config_text, why_edited
 from cdc_assets.engine.conform import Conformed, Rows, conform
 from cdc_assets.engine.evolution import Decided, EvolutionPlan, Situation
 from cdc_assets.engine.evolve import plan_evolution
+from cdc_assets.engine.fills import followed_fills, shaped_fills
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import TableReport
 from cdc_assets.engine.routing import OWNER, Route
@@ -39,6 +40,8 @@ from resources.stores.feeds import FeedShape
 from resources.stores.schema_changes import SchemaChange
 
 _CHANGE_NAMES = frozenset(f.name for f in CHANGE_FIELDS)
+_CHANGE_COLUMNS = ("add_column", "drop_column", "rename_column", "alter_column_type")
+_MAKE_ANEW = ("create_table", "drop_table", "rename_table")
 Answer = Literal["apply", "ignore", "wait"]
 
 
@@ -61,6 +64,7 @@ class TargetColumns:
         self.ignored = shape.ignored if shape else frozenset()
         self.failed = shape.failed if shape else frozenset()
         self.config = shape.config if shape else ""
+        self.fills = shape.fills if shape else ()
         self._read = False
         self._known: tuple[Column, ...] | None = None
         with pipeline.sink() as sink:
@@ -120,12 +124,27 @@ class TargetColumns:
         Raises:
             SchemaMismatch: A shared target has a column that no type holds beside the feed's.
         """
-        self.before = None
+        self.before, self.fills = None, ()
         self.take(shaping, "the table begins anew", seq)
 
     def conform(self, rows: Rows, target: TargetTable) -> Conformed:
         """Bring rows to the target's columns."""
         return conform(rows, target.schema.columns, self.ignored, self.fold)
+
+    def filled(self, image: pa.Table, seq: int) -> pa.Table:
+        """Return a row's image with what was put into columns that came after it.
+
+        Args:
+            image: It, in the target's columns as they were.
+            seq: Its `_cdc_seq`.
+        """
+        live = {c.name for c in self.live or ()}
+        for fill in self.fills:
+            name = fill.column
+            if seq < fill.seq and name in live and name not in image.column_names:
+                values = pa.repeat(fill.value, image.num_rows)
+                image = image.append_column(name, values)
+        return image
 
     def take(self, shaping: Shaping, why: str, seq: int, notice: TableNotice | None = None) -> bool:
         """Bring the target to what rows of a shape need, by the pipeline's policy.
@@ -168,7 +187,7 @@ class TargetColumns:
             self.report.outcome = "needs_snapshot"
             self.report.reason = records.read_again(self.pipeline, "; ".join(plan.reread) or why)
             return False
-        return self._alter(plan, shaping, changes)
+        return self._alter(plan, shaping, changes, seq)
 
     def plan(
         self, shaping: Shaping, seq: int = 0, notice: TableNotice | None = None
@@ -180,6 +199,8 @@ class TargetColumns:
         origins = None
         if notice is not None and notice.shape is not None and notice.origins:
             origins = shaping.origins(notice.origins, notice.shape)
+        fills = shaped_fills(shaping, notice.fills) if notice is not None else {}
+        rewrites = fills is None or (notice is not None and notice.rewrites)
         target = str(self.report.target)
         decided = self.pipeline.changes.decisions(self.route.table, target, seq)
         return Situation(
@@ -190,7 +211,7 @@ class TargetColumns:
             policy=self.pipeline.options.policy,
             shared=self.route.shared,
             capabilities=self._capabilities,
-            rewrites=notice is not None and notice.rewrites and not self.appends,
+            rewrites=rewrites and not self.appends,
             kept=self.kept,
             ignored=self.ignored,
             failed=self.failed,
@@ -198,10 +219,13 @@ class TargetColumns:
             rereadable=self.pipeline.options.history == "snapshot" and not self.appends,
             keyed=not self.appends,
             fold=self.fold,
+            fills={} if self.appends else fills or {},
+            owner=OWNER if self.route.shared else "",
+            feed=str(self.pipeline.feed(self.route.table)),
         )
 
     def _alter(
-        self, plan: EvolutionPlan, shaping: Shaping, changes: Sequence[SchemaChange]
+        self, plan: EvolutionPlan, shaping: Shaping, changes: Sequence[SchemaChange], seq: int
     ) -> bool:
         given = [change for change in changes if change.state == "replaced"]
         if plan.changes or given:
@@ -213,6 +237,7 @@ class TargetColumns:
             self.forget()
             plan = replace(plan, failed=plan.failed | failed)
         self.kept, self.ignored, self.failed = plan.kept, plan.ignored, plan.failed
+        self.fills = followed_fills(self.fills, plan.changes, seq)
         self._save(shaping.wanted)
         return True
 
@@ -268,6 +293,7 @@ class TargetColumns:
                 self.ignored,
                 self.failed,
                 self.config,
+                self.fills,
             )
         )
 
@@ -291,7 +317,8 @@ class TargetColumns:
             SchemaMismatch: The policy stops the table.
         """
         policy, shared = self.pipeline.options.policy, self.route.shared
-        decision = decide_table_event(policy, self.route.table, event, shared)
+        arrives = notice.kind == "rename"
+        decision = decide_table_event(policy, self.route.table, event, shared, arrives=arrives)
         change = records.record_table(
             self.pipeline, self.route, self.report.target, decision, notice
         )
@@ -313,10 +340,20 @@ class TargetColumns:
         return "wait"
 
     def passed_over(self, event: ColumnEventWord) -> frozenset[str]:
-        """Return the columns a change of which a person decided to leave out of the target."""
-        changes = self.pipeline.changes.list(self.route.table, ("skipped", "replaced"))
-        mine = (str(self.report.target), event)
-        return frozenset(c.column for c in changes if (c.target, c.event) == mine)
+        """Return the columns of which a person decided to leave the last change out of the target.
+
+        What was decided about a column before it was changed again, or made anew, is past.
+        """
+        last: dict[str, SchemaChange] = {}
+        for change in self.pipeline.changes.list(self.route.table):
+            if change.target != str(self.report.target):
+                continue
+            if change.event in _MAKE_ANEW:
+                last.clear()
+            elif change.event in _CHANGE_COLUMNS and change.state not in ("held", "refused"):
+                last[change.column] = change
+        decided = [c for c in last.values() if c.event == event]
+        return frozenset(c.column for c in decided if c.state in ("skipped", "replaced"))
 
     def loaded(self, shaping: Shaping, kept: Iterable[str]) -> None:
         """Remember what a finished copy made of the target.

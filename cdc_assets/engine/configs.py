@@ -15,9 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from cdc_assets.engine.kept import log_has_columns
 from cdc_assets.engine.records import REMEDIES
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import Route
+from cdc_assets.naming import job_name
 from resources.model.table_id import TableId
 
 if TYPE_CHECKING:
@@ -190,17 +192,17 @@ def mark_edited(pipeline: Pipeline) -> list[tuple[Route, str]]:
 def remedy(pipeline: Pipeline, route: Route, edit: Edit) -> str:
     """Return what to do about an edit."""
     if edit.way == "refold" and log_is_whole(pipeline, route.table):
-        return f"run {pipeline.name}_refold, the change log has all its rows"
+        return f"run {job_name(pipeline.name, 'refold')}, the change log has all its rows"
     return REMEDIES[pipeline.options.history]
 
 
 def log_is_whole(pipeline: Pipeline, table: TableId) -> bool:
-    """Return whether the change log has every row a table ever had.
+    """Return whether the change log has every row a table ever had, with all its rules read.
 
     So it is where rows come from the log alone, or the table was made while it was followed, and
     as long as retention has removed nothing of it.
     """
-    if pipeline.log.segments.table_floor(table):
+    if pipeline.log.segments.table_floor(table) or not log_has_columns(pipeline, table):
         return False
     if pipeline.options.history == "log":
         return True

@@ -24,11 +24,11 @@ _CHANGE_NAMES = frozenset(f.name for f in CHANGE_FIELDS)
 
 
 class BadRow(NamedTuple):
-    """A row the target's columns cannot hold.
+    """A row that an expression failed on, or that the target's columns cannot hold.
 
     Args:
         row: Its number in the rows given.
-        column: The first column at fault.
+        column: The first column at fault; `filter` where it is the filter's expression.
         message: What is wrong, without the value.
     """
 

@@ -29,7 +29,7 @@ from resources.model.change import last_seq
 from resources.model.chunk import Chunk
 from resources.model.position import Position, reached
 from resources.model.source import ChunkRows, SnapshotSource
-from resources.model.table import TableId
+from resources.model.table import TableId, TableSchema
 from resources.stores.snapshots import Snapshot
 
 VISIBLE_WITHIN = 60.0
@@ -95,6 +95,11 @@ class _Copy:
         elif snapshot is not None and self.pipeline.snapshots.rules(snapshot.load_id) != rules:
             self.pipeline.snapshots.abandon(snapshot.load_id, "its rules were edited")
             snapshot = None
+        elif snapshot is not None and snapshot.state != "copied" and self._hides_bounds(schema):
+            why = "its key is masked, so nothing says where its chunks end"
+            self.pipeline.snapshots.abandon(snapshot.load_id, why)
+            self.pipeline.say(f"{self.table}: the copy begins anew: {why}")
+            snapshot = None
         resumed = snapshot is not None
         if snapshot is None:
             snapshot = self.pipeline.snapshots.start(
@@ -117,6 +122,11 @@ class _Copy:
         self.loads = open_loads(self.pipeline, snapshot, self.report)
         for load in self.loads:
             load.check()
+
+    def _hides_bounds(self, schema: TableSchema) -> bool:
+        """Return whether the bounds of chunks may not be stored."""
+        masker = self.pipeline.options.transforms.masker(schema)
+        return masker is not None and bool(masker.hidden_key)
 
     def _visible(self, base_end: Position) -> Position:
         """Return a position from which on reads see all that the log says up to `base_end`.
@@ -159,8 +169,16 @@ class _Copy:
         self.report.seconds = time.monotonic() - self.began
 
     def _chunks(self) -> Iterator[Chunk]:
-        """Yield the saved plan, then plan on, saving ahead of reading."""
+        """Yield the saved plan, then plan on, saving ahead of reading.
+
+        Where masks hide the key, the plan is kept in memory alone: bounds are values of the key.
+        """
         load_id, store = self.snapshot.load_id, self.pipeline.snapshots
+        if self._hides_bounds(self.snapshot.schema):
+            yield from self.source.plan_chunks(
+                self.snapshot.schema, self.pipeline.options.chunk_rows
+            )
+            return
         saved = store.chunks(load_id)
         yield from saved
         if self.snapshot.planned:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+import pyarrow as pa
+
 from cdc_assets.engine.schema_policy import (
     Action,
     ChangeClass,
@@ -44,6 +46,9 @@ class Situation:
         rereadable: Whether the table can be read again.
         keyed: Whether rows are merged by key (false for a target that keeps every change).
         fold: How the sink compares column names.
+        fills: What rows that were there have in new columns of `after`, but for NULL.
+        owner: The column that says whose a row of a shared target is; empty if it is not shared.
+        feed: Whose rows change.
     """
 
     live: tuple[Column, ...]
@@ -61,6 +66,9 @@ class Situation:
     rereadable: bool = True
     keyed: bool = True
     fold: Callable[[str], str] = str
+    fills: Mapping[str, pa.Scalar] = field(default_factory=dict)
+    owner: str = ""
+    feed: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from cdc_assets.engine.casts import can_cast, cast
 from cdc_assets.engine.evolution import ColumnEvent, Situation
 from cdc_assets.engine.schema_policy import PolicyWord
 from resources.model.column_change import (
+    FILL,
     AddColumn,
     ColumnChange,
     DropColumn,
+    Fill,
     RenameColumn,
     RetypeColumn,
 )
@@ -165,9 +168,30 @@ class Targets:
             reread.append(f"the values rows have in new column {column.name} are unknown")
         here = self._live(column.name)
         if here is not None:
-            return self._fit(here, column, word, event.before).after(reread=reread)
-        why = f"column {column.name} {column.type} is added"
-        return Outcome((_added(column),), why, tuple(reread))
+            made = self._fit(here, column, word, event.before).after(reread=reread)
+        else:
+            why = f"column {column.name} {column.type} is added"
+            made = Outcome((_added(column),), why, tuple(reread))
+        value = self._s.fills.get(column.name)
+        if value is None or made.reread or made.problem:
+            return made
+        return self._filled(made, here, value)
+
+    def _filled(self, made: Outcome, here: Column | None, value: pa.Scalar) -> Outcome:
+        """Give the rows there the value that the source's have in a new column."""
+        change = made.changes[-1] if made.changes else None
+        column = change.column if isinstance(change, AddColumn | RetypeColumn) else here
+        assert column is not None, "it is there or added"
+        told = f"rows have a value in new column {column.name} that the target cannot be given"
+        if FILL not in self._s.capabilities.schema_changes or not can_cast(value.type, column.type):
+            return made.after(reread=(told,))
+        values, unfit = cast(pa.array([value], value.type), column.type)
+        if unfit is not None:
+            return made.after(reread=(told,))
+        add = AddColumn(column, fill=Fill(values[0], self._s.owner, self._s.feed))
+        kept = made.changes if isinstance(change, RetypeColumn) else ()
+        why = f"rows that were there get the default of column {column.name}"
+        return replace(made, changes=(*kept, add), why="; ".join(w for w in (made.why, why) if w))
 
     def _drop(self, event: ColumnEvent, word: PolicyWord) -> Outcome:
         name, here = event.name, self._live(event.name)

@@ -6,7 +6,8 @@ by step: every row of an old shape is in before its ALTER, and none of a new one
 
 from __future__ import annotations
 
-from cdc_assets.engine.columns import TargetColumns
+from cdc_assets.engine.columns import Answer, TargetColumns
+from cdc_assets.engine.kept import why_lacking
 from cdc_assets.engine.parts import Group
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.records import read_again, told
@@ -23,6 +24,8 @@ from resources.sinks.contract import Fence
 _TABLE_EVENTS: dict[str, TableEventWord] = {
     "truncate": "truncate_table",
     "drop": "drop_table",
+    "rename_away": "rename_table",
+    "rename": "rename_table",
     "create": "create_table",
 }
 
@@ -57,6 +60,10 @@ class Following:
 
     def write(self, group: Group) -> bool:
         """Write a group of rows; False if the table waits for something first."""
+        if lacking := why_lacking(self.pipeline.options, group.schema):
+            self.report.outcome = "needs_snapshot"
+            self.report.reason = read_again(self.pipeline, lacking)
+            return False
         shaping = self.pipeline.shaping(self.route, group.schema)
         first = int(group.batches[0].column(SEQ)[0].as_py())
         if self.dropped:  # and made again, by a statement that does not say so for sure
@@ -87,12 +94,16 @@ class Following:
         answer = self.columns.decide_table(event, notice)
         if answer == "wait":
             return False
-        if notice.kind == "drop":
+        if notice.kind == "rename":
+            return self._read_renamed(notice, answer)
+        if notice.kind in ("drop", "rename_away"):
             if answer == "apply":
                 self._drop()
             self.dropped = True
             self.report.outcome = "dropped"
-            self.report.reason = f"dropped on the source at {notice.position}"
+            became = f"renamed to {notice.now}" if notice.now else "dropped or renamed"
+            what = "dropped" if notice.kind == "drop" else became
+            self.report.reason = f"{what} on the source at {notice.position}"
         elif notice.kind == "create" and answer == "ignore" and self.columns.live is None:
             self.report.outcome = "waiting"
             self.report.reason = f"{told(notice)} is left out: materialize its snapshot partition"
@@ -101,6 +112,15 @@ class Following:
             shape = notice.shape
             self._begin_anew(notice.seq, self._shaping(shape) if shape is not None else None)
         return True
+
+    def _read_renamed(self, notice: TableNotice, answer: Answer) -> bool:
+        """Have a table read that has this name from here on; its rows are not in the log."""
+        self.report.outcome, why = "needs_snapshot", told(notice)
+        if answer == "apply":
+            self.report.reason = read_again(self.pipeline, why)
+        else:
+            self.report.reason = f"{why} is left out: materialize its snapshot partition"
+        return False
 
     def _shaping(self, schema: TableSchema) -> Shaping:
         stored = self.pipeline.options.transforms.stored(schema)

@@ -124,14 +124,14 @@ class Loading:
         rows, rejected = part.rows, part.rejected
         if self._masker is not None:
             rows = self._masker.apply(rows)
-            rejected = [replace(row, raw=b"", image=b"") for row in rejected]
+            rejected = [self._masker.apply_rejected(row) for row in rejected]
         dirty = [undecoded_row(self.pipeline, "copy", row, self.route) for row in rejected]
         segment = segment_of(self.snapshot.base_seq)
         table = self.route.table
         shaped = self.shaping.rows(rows, lambda: self.pipeline.context(table, segment))
         key = self.shaping.source.key
         dirty += [
-            failed_row(self.pipeline, self.target, key, rows.slice(row.index, 1), row, table)
+            failed_row(self.pipeline, self.target, key, rows.slice(row.row, 1), row, table)
             for row in shaped.failed
         ]
         whole = pa.Table.from_batches([shaped.rows])

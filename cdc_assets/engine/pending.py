@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 from cdc_assets.engine.apply import apply_pending
+from cdc_assets.engine.existence import gone_by
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import Outcome, SyncReport, TableReport, rank
 from cdc_assets.engine.route import target_id
@@ -116,7 +117,9 @@ class Merging:
         Of a table with several targets one alone may be stopped, so all are looked at.
         """
         if state.status == "needs_snapshot":
-            return True
+            # Of a table that went nothing is left to be loaded.
+            last = self.pipeline.log.segments.last()
+            return not (last and gone_by(self.pipeline, state.table, last_seq(last.number)))
         if state.status == "held":
             return any(self.pipeline.changes.held(state.table))
         stopped = state.status == "stopped" and len(routes) == 1

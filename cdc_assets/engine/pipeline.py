@@ -195,6 +195,12 @@ class Pipeline:
         """
         if route.shared:
             return
+        if route.target in self.options.router.elsewhere(route.table):
+            raise ConfigError(
+                f"{route.table} of several sources would be {route.target}",
+                where=str(route.target),
+                remedy="leave out `merge: false` on the route, or write {source} in its target",
+            )
         if route.table not in self._known:  # or made while this run goes on
             self.tables.register([route.table])
             known = frozenset(self.tables.all())
@@ -222,7 +228,9 @@ class Pipeline:
             mapped = mapped_schema(schema, self.options.type_mapping)
             transform = self.options.transforms.transform(mapped, append)
             feed = self.feed(schema.table)
-            self._shapings[key] = shape_route(route, schema, mapped, transform, feed)
+            rule = self.options.transforms.rule(schema.table)
+            whole = append or (rule is not None and bool(rule.soft_delete))
+            self._shapings[key] = shape_route(route, schema, mapped, transform, feed, whole)
         return self._shapings[key]
 
     def context(self, table: TableId, segment: int) -> BatchContext:

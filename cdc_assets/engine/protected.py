@@ -50,10 +50,11 @@ class Protection:
         """Look at a schema before its first rows are stored.
 
         Where no statement said what became of the columns, a masked one that is gone while others
-        are new may be one of those.
+        are new may be one of those. A polled table is followed by its key, which its position
+        names in clear.
 
         Raises:
-            ConfigError: It may.
+            ConfigError: It may; or the key of a polled table is masked.
         """
         seen = (schema.table, schema.fingerprint())
         if seen not in self._seen:
@@ -62,6 +63,14 @@ class Protection:
 
     def _check_unseen(self, schema: TableSchema) -> None:
         rule = self._rule(schema.table)
+        masker = self._pipeline.options.transforms.masker(schema)
+        if self._pipeline.options.history == "log" and masker is not None and masker.hidden_key:
+            raise ConfigError(
+                f"{', '.join(masker.hidden_key)} of {schema.table} is masked, and its values are "
+                "the position that a polled table is followed by",
+                where=(rule.where if rule is not None else "") or str(schema.table),
+                remedy="take the mask away, or read the table from the server's log",
+            )
         if rule is None or self._told.get(schema.table) == schema.names:
             return
         known = self._pipeline.log.segments.list_schemas(schema.table)

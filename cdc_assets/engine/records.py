@@ -100,6 +100,7 @@ def record_table(
     notice: TableNotice,
 ) -> SchemaChange:
     """Keep what is done about a statement on a whole table; returns it as it is kept."""
+    before, after = _names(notice)
     change = SchemaChange(
         table=route.table,
         target=str(target),
@@ -108,8 +109,8 @@ def record_table(
         column="",
         statement=notice.detail,
         position=notice.position,
-        before="",
-        after="",
+        before=before,
+        after=after,
         change_class=decision.change_class,
         policy=decision.policy,
         why=f"{decision.event}: {decision.action}",
@@ -117,6 +118,15 @@ def record_table(
         state=_STATES[decision.action],
     )
     return pipeline.changes.record([change])[0]
+
+
+def _names(notice: TableNotice) -> tuple[str, str]:
+    """Return a renamed table's names before and after; empty for other statements."""
+    if notice.kind == "rename_away":
+        return str(notice.table), str(notice.now or "a table that is not selected")
+    if notice.kind == "rename":
+        return str(notice.was or "a table that is not known"), str(notice.table)
+    return "", ""
 
 
 def told(notice: TableNotice) -> str:

@@ -49,13 +49,17 @@ class Reduced:
     counts: dict[str, int]
 
 
-def reduce_changes(batches: Sequence[pa.RecordBatch], key: tuple[str, ...]) -> Reduced:
+def reduce_changes(
+    batches: Sequence[pa.RecordBatch], key: tuple[str, ...], *, taken: bool = False
+) -> Reduced:
     """Reduce changes to the last one per key.
 
     Args:
         batches: At least one batch (it may be empty) of `change_schema(table)`, all of one
             schema, `_cdc_seq` strictly increasing over all of them.
         key: Names of the key columns.
+        taken: Whether `batches` is a list that is emptied on the way. Where nobody else has a
+            batch, its memory is free for what is kept of the next one.
 
     Raises:
         ValueError: No batch, no key, or `_cdc_seq` is not strictly increasing.
@@ -63,17 +67,22 @@ def reduce_changes(batches: Sequence[pa.RecordBatch], key: tuple[str, ...]) -> R
     """
     if not batches or not key:
         raise ValueError("reduce_changes needs at least one batch and one key column")
-    changes = pa.Table.from_batches(batches)
-    columns = [n for n in changes.column_names if n not in {f.name for f in CHANGE_FIELDS}]
+    names = batches[0].schema.names
+    columns = [n for n in names if n not in {f.name for f in CHANGE_FIELDS}]
+    for name in key:
+        _require(name, names)
+    changes = pa.Table.from_batches([batch.select([*key, OP, SEQ]) for batch in batches])
     ops, seqs = _numbers(changes[OP]), _numbers(changes[SEQ])
     if bool(np.any(seqs[1:] <= seqs[:-1])):
         raise ValueError("_cdc_seq is not strictly increasing over the batches")
     last = _last_of_each(_key_codes(changes, key))
     upsert = (ops == RowKind.INSERT) | (ops == RowKind.UPDATE_AFTER)
+    shape = batches[0].select(columns).schema
+    rest = batches if taken and isinstance(batches, list) else list(batches)
     return Reduced(
-        upserts=_kept(changes.select(columns), last & upsert),
+        upserts=_kept(rest, shape, last & upsert),
         upsert_seq=from_numbers(pa.uint64(), seqs[last & upsert]),
-        deletes=_kept(changes.select(list(key)), last & ~upsert),
+        deletes=_kept(changes.to_batches(), changes.select(list(key)).schema, last & ~upsert),
         last_seq=int(seqs[-1]) if len(seqs) else 0,
         counts={k.name.lower(): int(np.count_nonzero(ops == k)) for k in RowKind},
     )
@@ -91,17 +100,18 @@ def _last_of_each(codes: Codes) -> npt.NDArray[np.bool_]:
     return np.asarray(slots[codes] == rows)
 
 
-def _kept(changes: pa.Table, mask: npt.NDArray[np.bool_]) -> pa.Table:
-    """Return the rows of a mask; batches kept in full, as those of bulk inserts, are not copied."""
-    batches, at = [], 0
-    for batch in changes.to_batches():
-        part = mask[at : at + batch.num_rows]
-        at += batch.num_rows
-        if part.all():
-            batches.append(batch)
-        elif part.any():
-            batches.append(batch.filter(from_mask(part)))
-    return pa.Table.from_batches(batches, changes.schema)
+def _kept(
+    batches: list[pa.RecordBatch], schema: pa.Schema, mask: npt.NDArray[np.bool_]
+) -> pa.Table:
+    """Return the rows of a mask, emptying the list; batches kept in full are not copied."""
+    kept, end = [], len(mask)
+    while batches:
+        batch = batches.pop().select(schema.names)
+        part = mask[end - batch.num_rows : end]
+        end -= batch.num_rows
+        if part.any():
+            kept.append(batch if part.all() else batch.filter(from_mask(part)))
+    return pa.Table.from_batches(kept[::-1], schema)
 
 
 def _key_codes(changes: pa.Table, key: tuple[str, ...]) -> Codes:
@@ -116,13 +126,16 @@ def _key_codes(changes: pa.Table, key: tuple[str, ...]) -> Codes:
     return codes
 
 
-def _column_codes(changes: pa.Table, name: str) -> tuple[Codes, int]:
-    """Return a key column's codes and the number of codes they are drawn from."""
-    if name not in changes.column_names:
+def _require(name: str, names: Sequence[str]) -> None:
+    if name not in names:
         raise SchemaMismatch(
-            f"key column {name!r} is not among {changes.column_names}",
+            f"key column {name!r} is not among {names}",
             remedy="read the table's schema again; its key changed",
         )
+
+
+def _column_codes(changes: pa.Table, name: str) -> tuple[Codes, int]:
+    """Return a key column's codes and the number of codes they are drawn from."""
     column = changes[name]
     if column.null_count:
         raise SchemaMismatch(

@@ -4,29 +4,29 @@ In: open rows of the dirty-data store. Out: rows merged into their target withou
 anything newer, and the store's word on each.
 
 A row that a later change replaced is `superseded` before that change is merged (`aside.py`), so
-an open row is the newest word on its key. It goes in under the target's present watermark: if
-another run moves that meanwhile, the compare-and-set fails and nothing is written.
+an open row is the newest word on its key. It goes in under the watermark the target had before
+the open rows were looked up: if another run moves that meanwhile, the compare-and-set fails and
+nothing is written.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import json
 from collections.abc import Sequence
 
 import pyarrow as pa
 
 from cdc_assets.engine.columns import TargetColumns
 from cdc_assets.engine.conform import conform
+from cdc_assets.engine.lookup import find_rows
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import TableReport
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import Route
 from cdc_assets.engine.shaping import Shaping
 from resources.model.change import CHANGE_FIELDS, RowKind, change_schema
-from resources.model.keys import key_texts
-from resources.model.source import RowSource
 from resources.model.table import TableId, TableSchema
-from resources.sinks.contract import Fence, Sink, TargetTable
+from resources.sinks.contract import Fence, TargetTable
 from resources.sinks.shape import target_schema
 from resources.stores.dirty_rows import DirtyRow
 
@@ -53,14 +53,12 @@ def replay_dirty(pipeline: Pipeline, table: TableId | None = None) -> list[Table
         SourceUnavailable: Rows have to be read again and the source does not answer.
     """
     token = pipeline.leases.next_token()
-    waiting: dict[tuple[TableId, str], list[DirtyRow]] = defaultdict(list)
-    for row in pipeline.dirty.open_rows(table=table):
-        waiting[row.table, row.target].append(row)
+    waiting = {(row.table, row.target) for row in pipeline.dirty.open_rows(table=table)}
     reports = []
-    for (name, target), rows in sorted(waiting.items()):
+    for name, target in sorted(waiting):
         routes = pipeline.routes(name)
         found = [route for route in routes if str(target_id(route)) == target]
-        reports.append(_Replay(pipeline, (found or routes)[0], token).run(rows))
+        reports.append(_Replay(pipeline, (found or routes)[0], token, target).run())
     pipeline.release_sink()
     return reports
 
@@ -68,14 +66,19 @@ def replay_dirty(pipeline: Pipeline, table: TableId | None = None) -> list[Table
 class _Replay:
     """The open rows of one table and target."""
 
-    def __init__(self, pipeline: Pipeline, route: Route, token: int) -> None:
+    def __init__(self, pipeline: Pipeline, route: Route, token: int, waits_for: str) -> None:
         self.pipeline = pipeline
         self.route = route
         self.token = token
+        self.waits_for = waits_for  # no target of the table any more, if its route was edited
         self.report = TableReport(route.table, target_id(route))
         self.columns = TargetColumns(pipeline, route, self.report)
+        with pipeline.sink() as sink:
+            mark = sink.read_watermark(self.report.target, pipeline.feed(route.table))
+        self.expected = mark.seq if mark else None
+        self.closed = ""
 
-    def run(self, rows: Sequence[DirtyRow]) -> TableReport:
+    def run(self) -> TableReport:
         """Try them; older ones of a key follow the newest."""
         dirty, report = self.pipeline.dirty, self.report
         if self.pipeline.snapshots.open_snapshot(self.route.table) is not None:
@@ -85,10 +88,11 @@ class _Replay:
         if edited := self.columns.edited:
             report.outcome, report.reason = "needs_snapshot", edited
             return report
-        table, target = self.route.table, str(report.target)
+        table, target = self.route.table, self.waits_for
+        rows = dirty.open_rows(table=table, target=target)
         newest = {row.key: row for row in sorted(rows, key=lambda r: r.seq)}
         stored = [r for r in newest.values() if r.image and _has_target_image(r)]
-        lost = [r for r in newest.values() if r not in stored]
+        lost = [r for r in newest.values() if r.key and r not in stored]
         schema = self.pipeline.source.read_schemas([table]).get(table) if lost else None
         if schema is not None:
             self._read_again(schema, lost)
@@ -96,35 +100,37 @@ class _Replay:
             image = pa.ipc.open_stream(row.image).read_all()
             live = self.columns.current()
             if live is not None:
-                self._put_back(image, live, [row])
+                self._put_back(self.columns.filled(image, row.seq), live, [row])
         still = {r.key for r in dirty.open_rows(table=table, target=target)}
         done = set(newest) - still
         older = [r.id for r in rows if r.key in done and r is not newest[r.key] and r.id]
         dirty.mark(older, "superseded", "a newer row of the key was replayed")
         report.outcome = "applied" if report.upserted or report.deleted else "current"
-        count = dirty.count_open(table=table, target=target)
-        report.reason = f"{count} rows are still refused" if count else ""
+        if count := dirty.count_open(table=table, target=target):
+            report.reason = f"{count} rows are still refused{self.closed}"
         return report
 
     def _read_again(self, schema: TableSchema, rows: Sequence[DirtyRow]) -> None:
-        source = self.pipeline.source
-        if not isinstance(source, RowSource):
+        by_key = {row.key: row for row in rows if tuple(json.loads(row.key)) == schema.key}
+        parts = find_rows(self.pipeline, schema, by_key)
+        if parts is None:
+            self.closed = (
+                ": the source cannot be asked for single rows, or their keys are masked; "
+                "once they can be read, load the table again"
+            )
             return
-        transforms = self.pipeline.options.transforms
-        masker = transforms.masker(schema)
-        shaping = self.pipeline.shaping(self.route, transforms.stored(schema))
+        stored = self.pipeline.options.transforms.stored(schema)
+        shaping = self.pipeline.shaping(self.route, stored)
         target = self.columns.target(shaping)
-        by_key = {row.key: row for row in rows}
         refused: set[str] = set()
         found: set[str] = set()
-        for part in source.read_rows(schema, list(by_key)):
-            refused |= {r.key for r in part.rejected}
-            read = part.rows if masker is None else masker.apply(part.rows)
-            keys = key_texts(part.rows, schema.key)
+        for part in parts:
+            refused |= part.rejected
             # A collation may give rows whose key only compares equal.
-            for index in (i for i, key in enumerate(keys) if key in by_key):
-                found.add(keys[index])
-                self._put_row(read.slice(index, 1), shaping, target, by_key[keys[index]])
+            for index in (i for i, key in enumerate(part.keys) if key in by_key):
+                key = part.keys[index]
+                found.add(key)
+                self._put_row(part.rows.slice(index, 1), shaping, target, by_key[key])
         gone = [row for key, row in by_key.items() if key not in found | refused]
         images = [(row, pa.ipc.open_stream(row.image).read_all()) for row in gone if row.image]
         self._delete(
@@ -151,7 +157,7 @@ class _Replay:
             keep = [i for i in range(fitted.rows.num_rows) if i not in refused]
             good = fitted.rows.take(pa.array(keep, pa.int64()))
             if keep:
-                fence = self._here(sink, target)
+                fence = self._fence()
                 if target.mode == "append":
                     written = sink.append(target, good, fence)
                 else:
@@ -180,7 +186,7 @@ class _Replay:
         with self.pipeline.sink() as sink:
             none = target_schema(target).empty_table()
             gone = pa.concat_tables(keys)
-            written = sink.merge(target, none, gone, self._here(sink, target))
+            written = sink.merge(target, none, gone, self._fence())
         self.report.deleted += written.deleted
         self._mark_replayed(known)
 
@@ -188,27 +194,27 @@ class _Replay:
         self, shaping: Shaping, target: TargetTable, row: DirtyRow, image: pa.RecordBatch
     ) -> pa.Table | None:
         """Return the key a row has in the target, None if it cannot be told."""
-        names = list(target.schema.key)
-        if row.stage in ("apply", "copy") and set(names) <= set(image.schema.names):
-            return pa.Table.from_batches([image]).select(names)
-        missing = set(shaping.source.names) - set(image.schema.names)
-        if missing:
+        key = list(target.schema.key)
+        if row.stage in ("apply", "copy") and set(key) <= set(image.schema.names):
+            return pa.Table.from_batches([image]).select(key)
+        names = [name for name in shaping.source.names if name in image.schema.names]
+        if not set(shaping.needed) <= set(names):
             return None
-        source = change_schema(shaping.source)
+        whole = change_schema(shaping.source)
+        source = pa.schema([*(whole.field(name) for name in names), *CHANGE_FIELDS])
         stamp = [
             pa.array([value], f.type) for value, f in zip(_DELETED, CHANGE_FIELDS, strict=True)
         ]
-        arrays = [image.column(f.name) for f in shaping.source.arrow()]
+        arrays = [image.column(name) for name in names]
         change = pa.RecordBatch.from_arrays([*arrays, *stamp], schema=source)
         shaped = shaping.changes(change, lambda: self.pipeline.context(self.route.table, 0))
         found = pa.Table.from_batches([shaped.rows])
-        return found.select(names) if found.num_rows else None
+        return found.select(key) if found.num_rows else None
 
-    def _here(self, sink: Sink, target: TargetTable) -> Fence:
-        feed = self.pipeline.feed(self.route.table)
-        mark = sink.read_watermark(target.id, feed)
-        seq = mark.seq if mark else None
-        return Fence(feed, seq, seq or 0, self.token)
+    def _fence(self) -> Fence:
+        """Return the fence of the next write; the first gives a target without watermark 0."""
+        expected, self.expected = self.expected, self.expected or 0
+        return Fence(self.pipeline.feed(self.route.table), expected, self.expected, self.token)
 
     def _mark_replayed(self, rows: Sequence[DirtyRow]) -> None:
         ids = [row.id for row in rows if row.id is not None]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import lru_cache
@@ -89,6 +89,10 @@ class Route:
     shard_in_key: bool = False
 
 
+def _nowhere(_table: TableId) -> Collection[TableId]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Router:
     """The rules of a pipeline.
@@ -98,12 +102,17 @@ class Router:
         match: Whether a table takes the first rule that means it, or all of them.
         database: Template of the namespace of tables that no rule means.
         table: Template of their name.
+        elsewhere: Gives the targets that a table of the same name has which another source of the
+            pipeline file may send; a route to one of them is shared.
     """
 
     rules: tuple[RouteRule, ...] = ()
     match: Literal["first", "all"] = "first"
     database: str = "{database}"
     table: str = "{table}"
+    elsewhere: Callable[[TableId], Collection[TableId]] = field(
+        default=_nowhere, repr=False, compare=False
+    )
     _known: dict[TableId, tuple[Route, ...]] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -141,14 +150,18 @@ class Router:
             if target in found:
                 raise ValueError(f"two routes send {table} to {target}")
             shard = tuple((name, _fill(value, groups)) for name, value in rule.shard)
-            found[target] = Route(table, target, self._merges(rule), shard, rule.shard_in_key)
+            shared = self._merges(rule) or (rule.merge is None and self._meets(table, target))
+            found[target] = Route(table, target, shared, shard, rule.shard_in_key)
             if self.match == "first":
                 break
         if not found:
             names = {"database": table.database, "table": table.table}
             target = TableId(_fill(self.database, names), _fill(self.table, names))
-            return (Route(table, target),)
+            return (Route(table, target, self._meets(table, target)),)
         return tuple(found.values())
+
+    def _meets(self, table: TableId, target: TableId) -> bool:
+        return target in self.elsewhere(table)
 
     def _merges(self, rule: RouteRule) -> bool:
         if rule.merge is not None:

@@ -9,21 +9,32 @@ rule asks for them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from resources.errors import ConfigError
 from resources.model.table import TableId, TableSchema
 
 if TYPE_CHECKING:
     from cdc_assets.engine.transforms.mask import Masker
     from cdc_assets.engine.transforms.rule import TransformRule
     from cdc_assets.engine.transforms.transform import Transform
+    from cdc_assets.engine.type_mapping import TypeMapping
 
 
 @dataclass(frozen=True)
 class Transforms:
-    """The rules, in the order of the file."""
+    """The rules, in the order of the file.
+
+    Args:
+        rules: They.
+        keep: Whether whole rows are stored, but for what is excluded, or the columns that
+            something needs.
+        type_mapping: The types in which expressions see columns.
+    """
 
     rules: tuple[TransformRule, ...] = ()
+    keep: Literal["all", "needed"] = "all"
+    type_mapping: tuple[TypeMapping, ...] = ()
     _masks: dict[tuple[TableId, str], Masker | None] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -71,17 +82,37 @@ class Transforms:
         return compile_transform(rule, schema, append=append)
 
     def stored(self, schema: TableSchema) -> TableSchema:
-        """Return the schema the change log has of a table: without what is masked or left out."""
+        """Return the schema the change log has of a table: as masks and exclusions leave it."""
         masker = self.masker(schema)
         return schema if masker is None else masker.schema
 
     def _masker(self, schema: TableSchema) -> Masker | None:
         found = [r for r in self.rules if (r.masks or r.exclude) and r.applies(schema.table)]
-        if not found:
+        narrow = self.keep == "needed" and any(_shapes(r) for r in self.rules)
+        if not found and not narrow:
             return None
         from cdc_assets.engine.transforms.mask import compile_masks
 
-        return compile_masks(found, schema)
+        masker = compile_masks(found, schema)
+        return self._narrowed(masker) if narrow else masker
+
+    def _narrowed(self, masker: Masker) -> Masker:
+        """Return a masker that leaves out what no rule needs, too.
+
+        Where the rule does not fit the table, whole rows are stored: the table stops where it is
+        merged, and all others go on.
+        """
+        from cdc_assets.engine.type_mapping import mapped_schema
+
+        stored = masker.schema
+        try:
+            transform = self.transform(mapped_schema(stored, self.type_mapping), append=False)
+        except ConfigError:
+            return masker
+        if transform is None or transform.needed >= set(stored.names):
+            return masker
+        columns = tuple(c for c in stored.columns if c.name in transform.needed)
+        return replace(masker, schema=replace(stored, columns=columns, partial=True))
 
 
 def _shapes(rule: TransformRule) -> bool:

@@ -6,7 +6,7 @@ what it means for changes of whole tables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from resources.model.patterns import matches
@@ -96,25 +96,34 @@ class TableDecision:
 
 
 def decide_table_event(
-    policy: SchemaPolicy, table: TableId, event: TableEventWord, shared: bool = False
+    policy: SchemaPolicy,
+    table: TableId,
+    event: TableEventWord,
+    shared: bool = False,
+    *,
+    arrives: bool = False,
 ) -> TableDecision:
     """Return what to do when a source table is created, dropped, emptied or renamed.
 
     Emptying a table changes rows, so every policy that lets changes through applies it. A target
-    whose table is dropped or renamed is dropped or renamed under `evolve` alone, and never while
-    it has other feeds.
+    whose table is dropped is dropped under `evolve` alone, and never while it has other feeds. Of
+    a table renamed away under `evolve` the target becomes what `drop_table` says. Under the name
+    that a table gets, every policy that lets changes through has it read.
 
     Args:
         policy: The pipeline's.
-        table: The source table, under its old name.
+        table: The name that is concerned.
         event: What happened to it.
         shared: Whether several feeds share the target.
+        arrives: Of a rename, whether the name is the new one.
     """
     word = policy.word(table, event)
     change_class: ChangeClass = "safe" if event == "create_table" else "destructive"
     stopped: dict[PolicyWord, Action] = {"ignore": "ignore", "exception": "refuse", "hold": "hold"}
     action: Action = stopped.get(word, "apply")
-    loses_target = event in ("drop_table", "rename_table")
-    if action == "apply" and loses_target and (shared or word == "lenient"):
+    leaves = event == "drop_table" or (event == "rename_table" and not arrives)
+    if action == "apply" and leaves and (shared or word == "lenient"):
         action = "nothing"
+    elif action == "apply" and leaves and event == "rename_table":
+        return replace(decide_table_event(policy, table, "drop_table"), event=event)
     return TableDecision(event, change_class, word, action)

@@ -6,17 +6,20 @@ the target, and those a transform failed on. What the target has by now is `conf
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from cdc_assets.engine.casts import Mask
+from cdc_assets.engine.conform import BadRow
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import OWNER, Route
 from cdc_assets.engine.type_mapping import map_rows
-from resources.model.change import CHANGE_FIELDS
+from resources.model.arrays import to_numbers
+from resources.model.change import CHANGE_FIELDS, OP, RowKind
 from resources.model.table import Column, TableSchema
 from resources.sinks.contract import Feed, Mode, TargetTable
 
@@ -25,21 +28,6 @@ if TYPE_CHECKING:
     from cdc_assets.engine.transforms.transform import Transform, Transformed
 
 _CHANGE_NAMES = frozenset(f.name for f in CHANGE_FIELDS)
-
-
-@dataclass(frozen=True)
-class FailedRow:
-    """A row that an expression failed on.
-
-    Args:
-        index: Its number in the rows handed in.
-        column: The column at fault.
-        message: What is wrong, without the value.
-    """
-
-    index: int
-    column: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -52,7 +40,7 @@ class Shaped:
     """
 
     rows: pa.RecordBatch
-    failed: tuple[FailedRow, ...] = ()
+    failed: tuple[BadRow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +54,7 @@ class Shaping:
         route: The route.
         transform: What comes before the route's own columns, None for nothing.
         constants: Names and values of the columns the route adds.
+        whole: Whether deleted rows are in the target too, so that all of their values count.
     """
 
     source: TableSchema
@@ -74,6 +63,7 @@ class Shaping:
     route: Route
     transform: Transform | None
     constants: tuple[tuple[str, str], ...]
+    whole: bool = False
 
     @property
     def partition_keys(self) -> tuple[str, ...]:
@@ -81,11 +71,23 @@ class Shaping:
         return self.transform.partition_keys if self.transform is not None else ()
 
     @property
+    def needed(self) -> Collection[str]:
+        """Columns of the source that anything reads; rows handed in may lack all others."""
+        return self.transform.needed if self.transform is not None else self.source.names
+
+    @property
     def lineage(self) -> Mapping[str, frozenset[str]]:
         """The source columns every wanted column is made of; none of those the route adds."""
         if self.transform is not None:
             return self.transform.lineage
         return {name: frozenset({name}) for name in self.source.names}
+
+    @property
+    def plain(self) -> Mapping[str, str]:
+        """The wanted columns that are one of the source, untouched, and that one's name."""
+        if self.transform is not None:
+            return self.transform.plain
+        return {name: name for name in self.source.names}
 
     def target(self, mode: Mode) -> TargetTable:
         """Return the target as this version of the table wants it."""
@@ -96,7 +98,7 @@ class Shaping:
         """Shape changes: rows of `change_schema(source)`.
 
         Args:
-            rows: They, in log order.
+            rows: They, in log order; columns that are not `needed` may be missing.
             context: Gives what expressions may ask beside the columns; called if one may.
         """
         return self._shape(rows, lambda t, r: t.apply(r, context()))
@@ -129,23 +131,30 @@ class Shaping:
         rows: pa.RecordBatch,
         apply: Callable[[Transform, pa.RecordBatch], Transformed],
     ) -> Shaped:
-        failed: list[FailedRow] = []
+        failed: list[BadRow] = []
         numbers = None
         if self.mapped is not self.source:
-            found = map_rows(rows, self.source, self.mapped)
-            failed = [FailedRow(*bad) for bad in found.bad]
+            found = map_rows(rows, self.source, self.mapped, self._counts(rows))
+            failed = list(found.bad)
             rows = found.rows
             numbers = None if found.keep is None else np.flatnonzero(found.keep)
         if self.transform is not None:
             done = apply(self.transform, rows)
             rows = done.rows
             failed += [
-                FailedRow(
-                    f.index if numbers is None else int(numbers[f.index]), f.column, f.message
-                )
-                for f in done.failed
+                bad if numbers is None else bad._replace(row=int(numbers[bad.row]))
+                for bad in done.failed
             ]
-        return Shaped(self._with_constants(rows), tuple(sorted(failed, key=lambda f: f.index)))
+        return Shaped(self._with_constants(rows), tuple(sorted(failed, key=lambda bad: bad.row)))
+
+    def _counts(self, rows: pa.RecordBatch) -> Callable[[str], Mask] | None:
+        """Return which values count: of rows that are deleted by key, those it is made of."""
+        if self.whole or OP not in rows.schema.names:
+            return None
+        ops = to_numbers(rows.column(OP))
+        after = (ops == RowKind.INSERT) | (ops == RowKind.UPDATE_AFTER)
+        key = {origin for name in self.wanted.key for origin in self.lineage.get(name, ())}
+        return lambda name: after | (name in key)
 
     def _with_constants(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         if not self.constants:
@@ -166,6 +175,7 @@ def shape_route(
     mapped: TableSchema,
     transform: Transform | None,
     feed: Feed,
+    whole: bool = False,
 ) -> Shaping:
     """Return what a route makes of one schema version of its table.
 
@@ -175,6 +185,7 @@ def shape_route(
         mapped: It in the types the pipeline asks for; the same value if it asks for none.
         transform: The transform compiled for that, None if there is none.
         feed: Whose rows they are, for a shared target.
+        whole: Whether deleted rows are in the target too.
     """
     made = transform.schema if transform is not None else mapped
     constants = list(route.shard)
@@ -188,4 +199,4 @@ def shape_route(
     if route.shard_in_key and key:
         key = (*key, *(name for name, _ in route.shard))
     wanted = replace(made, columns=(*made.columns, *added), key=key)
-    return Shaping(schema, mapped, wanted, route, transform, tuple(constants))
+    return Shaping(schema, mapped, wanted, route, transform, tuple(constants), whole)

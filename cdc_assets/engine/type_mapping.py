@@ -7,7 +7,7 @@ are those of Apache Paimon's synchronization actions.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
@@ -92,13 +92,20 @@ def map_values(values: pa.Array, given: Column, wanted: Column) -> tuple[pa.Arra
     return cast(values, wanted.type)
 
 
-def map_rows(rows: pa.RecordBatch, given: TableSchema, wanted: TableSchema) -> Conformed:
+def map_rows(
+    rows: pa.RecordBatch,
+    given: TableSchema,
+    wanted: TableSchema,
+    counts: Callable[[str], Mask] | None = None,
+) -> Conformed:
     """Bring rows to the mapped types; rows that have them already come back as they are.
 
     Args:
         rows: The columns of `given`; other columns (`_cdc_…`) pass through.
         given: The schema as the source has it.
         wanted: What `mapped_schema` made of it.
+        counts: Per column the rows whose value there counts; one that does not fit in another row
+            is NULL. All count if left out.
 
     Returns:
         The rows that fit, and those with a value that does not.
@@ -112,6 +119,8 @@ def map_rows(rows: pa.RecordBatch, given: TableSchema, wanted: TableSchema) -> C
         unfit = None
         if name in after:
             values, unfit = map_values(values, before[name], after[name])
+            if unfit is not None and counts is not None:
+                unfit = unfit & counts(name)
         arrays.append(values)
         for index in np.flatnonzero(unfit).tolist() if unfit is not None else ():
             message = f"the value, of type {before[name].type}, is no {after[name].type}"

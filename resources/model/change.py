@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from types import MappingProxyType
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -66,7 +67,8 @@ class ChangeBatch:
 
     Args:
         schema: The table's schema at these changes' log position.
-        rows: Record batch of `change_schema(schema)`. From a source, `_cdc_seq` is a plain
+        rows: Record batch of `change_schema(schema)`; out of the change log, of those columns
+            that were asked for. From a source, `_cdc_seq` is a plain
             counter of rows since the stream began, over all tables; capture turns it into the
             segment form. An update whose key changed is UPDATE_BEFORE then UPDATE_AFTER;
             other updates carry UPDATE_AFTER alone.
@@ -80,6 +82,10 @@ UNDECODABLE = "undecodable"
 """Kind of the notices that stand for rows passed over since their columns are not known."""
 
 
+Fills: TypeAlias = tuple[tuple[str, pa.Scalar], ...]
+"""Names of columns, and the value that rows which were there before them have in each."""
+
+
 @dataclass(frozen=True)
 class TableNotice:
     """Something happened to a table that row changes do not say.
@@ -87,8 +93,9 @@ class TableNotice:
     Args:
         table: The source table.
         seq: Counter value before which it happened (same scale as the rows' `_cdc_seq`).
-        kind: `truncate`, `drop`, `create`, `alter`, `rename`, `partition`, `statement` (DML
-            logged as text), `incident`, `xa`, or one of the constants of this module.
+        kind: `truncate`, `drop`, `create`, `alter`, `rename` (the name is another table's now),
+            `rename_away` (the table has another name now), `partition`, `statement` (DML logged
+            as text), `incident`, `xa`, or one of the constants of this module.
         detail: The statement with literals cut, or the reason.
         position: Where in the log, in words.
         rewrites: Whether stored values or rows may have changed without row events, so that
@@ -97,6 +104,8 @@ class TableNotice:
             is gone or a shape that is not known.
         origins: Per column of `shape` its name before, empty for a new one.
         was: The name the table had before, where it was renamed.
+        fills: Of the new columns those that are not NULL in rows that were there before.
+        now: The name the table has from here on, where it was renamed away to a selected one.
     """
 
     table: TableId
@@ -108,6 +117,8 @@ class TableNotice:
     shape: TableSchema | None = None
     origins: tuple[str, ...] = ()
     was: TableId | None = None
+    fills: Fills = ()
+    now: TableId | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,7 @@ class RejectedRow:
     """A row the source could not decode; it still holds its place in the order.
 
     Args:
-        table: The source table.
+        schema: The source table as it was when the row was written.
         seq: Its counter value.
         op: Its row kind.
         ts_us: Commit time, microseconds since the epoch.
@@ -129,7 +140,7 @@ class RejectedRow:
             could be built.
     """
 
-    table: TableId
+    schema: TableSchema
     seq: int
     op: RowKind
     ts_us: int
@@ -140,6 +151,11 @@ class RejectedRow:
     message: str
     raw: bytes = b""
     image: bytes = b""
+
+    @property
+    def table(self) -> TableId:
+        """The source table."""
+        return self.schema.table
 
 
 @dataclass(frozen=True)

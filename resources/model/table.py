@@ -61,12 +61,14 @@ class TableSchema:
         key: Names of the columns that identify a row: the primary key, else a unique key
             without NULLs, else empty.
         comment: The source's comment.
+        partial: Whether columns that nothing needed were left out of what is stored.
     """
 
     table: TableId
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     comment: str = ""
+    partial: bool = False
 
     def arrow(self) -> pa.Schema:
         """Return the Arrow schema of the table's own columns."""
@@ -93,7 +95,7 @@ class TableSchema:
         return tuple(c.name for c in self.columns)
 
     def fingerprint(self) -> str:
-        """Return 16 hex digits that differ when names, types, order or key differ.
+        """Return 16 hex digits that differ when names, types, order, key or `partial` differ.
 
         Comments, nullability and source wording do not count: they change no value.
         """
@@ -102,7 +104,8 @@ class TableSchema:
     @cached_property
     def _fingerprint(self) -> str:
         shape = [[c.name, str(c.type), c.kind] for c in self.columns]
-        text = json.dumps([str(self.table), shape, list(self.key)], ensure_ascii=False)
+        what: list[Any] = [str(self.table), shape, list(self.key)]
+        text = json.dumps(what + ["partial"] * self.partial, ensure_ascii=False)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def with_key(self, key: tuple[str, ...]) -> TableSchema:
@@ -132,6 +135,7 @@ class TableSchema:
             "comment": self.comment,
             "columns": columns,
             "arrow": arrow,
+            **({"partial": True} if self.partial else {}),
         }
 
 
@@ -154,4 +158,5 @@ def schema_from_json(value: dict[str, Any]) -> TableSchema:
         for c, f in zip(value["columns"], arrow, strict=True)
     )
     table = TableId(value["database"], value["table"])
-    return TableSchema(table, columns, tuple(value["key"]), value["comment"])
+    partial = value.get("partial", False)
+    return TableSchema(table, columns, tuple(value["key"]), value["comment"], partial)

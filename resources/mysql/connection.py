@@ -111,7 +111,7 @@ def connect(settings: MySQLSettings, **overrides: object) -> Connection[Any]:
         "connect_timeout": settings.connect_timeout,
         "read_timeout": settings.read_timeout,
         "write_timeout": settings.read_timeout,
-        **_endpoint(settings),
+        **endpoint(settings),
     }
     with mapped_errors(settings.where):
         connection: Connection[Any] = pymysql.connect(**{**arguments, **overrides})
@@ -123,7 +123,12 @@ def connect(settings: MySQLSettings, **overrides: object) -> Connection[Any]:
     return connection
 
 
-def _endpoint(settings: MySQLSettings) -> dict[str, Any]:
+def endpoint(settings: MySQLSettings) -> dict[str, Any]:
+    """Return the arguments of `pymysql.connect` that say where the server is and how it is encrypted.
+
+    Raises:
+        ConfigError: A TLS file cannot be read.
+    """
     if settings.socket is not None:
         return {"unix_socket": settings.socket, "ssl_disabled": True}
     address = {"host": settings.host, "port": settings.port}

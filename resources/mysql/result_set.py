@@ -207,7 +207,7 @@ def _reject(
         writer.write_batch(batch.slice(row, 1))
     key = {name: batch.column(name)[row].as_py() for name in schema.key if name not in names}
     return RejectedRow(
-        table=schema.table,
+        schema=schema,
         seq=0,
         op=RowKind.INSERT,
         ts_us=0,

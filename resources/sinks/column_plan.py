@@ -17,12 +17,14 @@ import pyarrow as pa
 from resources.errors import ConfigError, SchemaMismatch
 from resources.model.change import CHANGE_FIELDS
 from resources.model.column_change import (
+    FILL,
     AddColumn,
     ColumnChange,
     DropColumn,
     RenameColumn,
     RetypeColumn,
 )
+from resources.model.table import Column
 from resources.sinks.contract import TargetId
 from resources.sinks.retype import require_convertible
 from resources.sinks.shape import show_schema
@@ -100,6 +102,8 @@ class _Planner:
         for change in changes:
             if change.kind not in self._rules.kinds:
                 raise self._refused(f"this sink cannot {change.kind} columns")
+            if isinstance(change, AddColumn) and change.fill and FILL not in self._rules.kinds:
+                raise self._refused("this sink cannot give the rows there a value")
             name = _new_name(change)
             if not name or "\0" in name or self._rules.fold(name) in reserved:
                 raise self._refused(f"{name!r} cannot be the name of a column")
@@ -153,7 +157,7 @@ class _Planner:
 
     def _is_there(self, live: pa.Schema, change: ColumnChange) -> bool:
         match change:
-            case AddColumn(column=column):
+            case AddColumn(column=column, fill=None):
                 return self._can_be({f.name: f.type for f in live}, column.name, column.type)
             case DropColumn(name=name):
                 return name not in live.names
@@ -169,6 +173,8 @@ class _Planner:
             ConfigError: Type or last column, as `plan_changes` says.
         """
         match change:
+            case AddColumn(column=column, fill=fill) if fill and column.name in live.names:
+                return self._filled(live, column)
             case AddColumn(column=column, copy_of=copy_of):
                 self._require_free(live, column.name)
                 if copy_of:
@@ -187,6 +193,12 @@ class _Planner:
                 index = self._index(live, column.name)
                 self._require_retype(live, column.name, column.type)
                 return live.set(index, pa.field(column.name, column.type))
+
+    def _filled(self, live: pa.Schema, column: Column) -> pa.Schema:
+        there = live.field(self._index(live, column.name)).type
+        if not self._rules.same(there, column.type):
+            raise self._mismatch(live, f"column {column.name!r} is not {column.type}")
+        return live
 
     def _index(self, live: pa.Schema, name: str) -> int:
         if name not in live.names:

@@ -139,13 +139,17 @@ class Capabilities:
     Args:
         transactions: Data and watermark commit together.
         merge: Rows can be replaced and deleted by key.
-        schema_changes: Kinds of `ColumnChange` the sink applies: `add drop rename retype`.
+        schema_changes: Kinds of `ColumnChange` the sink applies: `add drop rename retype`; and
+            `fill` if it gives rows values in a column that is added (`AddColumn.fill`).
         decimal_precision: Greatest DECIMAL precision held exactly.
         identifier_length: Longest name in characters; 0 for no limit.
         folds_case: Names that differ in case only collide.
         parallel_writers: Several processes may write at once.
         max_connections: Connections one process may hold; 0 for no limit of its own.
         refused_types: Arrow type names it has no exact counterpart for, refused at plan time.
+        refused_values: Values of types it does take that are dirty rows all the same, in words.
+        joined_changes: A list of column changes is summed up into one statement, which is made
+            whole or not at all; statements shown are of the sum, not of each change.
     """
 
     transactions: bool = True
@@ -157,6 +161,8 @@ class Capabilities:
     parallel_writers: bool = False
     max_connections: int = 0
     refused_types: frozenset[str] = field(default_factory=frozenset)
+    refused_values: frozenset[str] = frozenset()
+    joined_changes: bool = False
 
 
 @runtime_checkable

@@ -16,9 +16,11 @@ import duckdb
 from resources.errors import ConfigError, FencedOut, TransientError
 from resources.failpoints import failpoint
 from resources.model.column_change import (
+    FILL,
     AddColumn,
     ColumnChange,
     DropColumn,
+    Fill,
     RenameColumn,
     RetypeColumn,
 )
@@ -28,11 +30,11 @@ from resources.sinks.contract import TargetId
 from resources.sinks.duckdb_catalog import DuckDBCatalog
 from resources.sinks.duckdb_connection import DuckDBFile, translate
 from resources.sinks.duckdb_names import fold, quote
-from resources.sinks.duckdb_types import convert, duckdb_type, held_alike
+from resources.sinks.duckdb_types import convert, duckdb_type, held_alike, literal, text_literal
 from resources.sinks.retype import cannot_convert, does_not_fit
 from resources.sinks.shape import no_table
 
-KINDS = frozenset({"add", "drop", "rename", "retype"})
+KINDS = frozenset({"add", "drop", "rename", "retype", FILL})
 """`Capabilities.schema_changes` of DuckDB."""
 _IN_THE_WAY = (duckdb.DependencyException, duckdb.BinderException, duckdb.CatalogException)
 
@@ -91,6 +93,8 @@ class DuckDBColumns:
     def _statements(self, target: TargetId, planned: PlannedChange) -> list[str]:
         table = self._catalog.name(target)
         match planned.change:
+            case AddColumn(column=column, fill=Fill() as fill):
+                return self._filled(target, planned, column, fill)
             case AddColumn(column=column, copy_of=copy_of):
                 name, type_ = quote(column.name), self._catalog.storage_type(target, column)
                 added = [f"ALTER TABLE {table} ADD COLUMN {name} {type_}"]
@@ -108,6 +112,19 @@ class DuckDBColumns:
                 if value == name:
                     return []
                 return [f"ALTER TABLE {table} ALTER COLUMN {name} TYPE {type_} USING {value}"]
+
+    def _filled(
+        self, target: TargetId, planned: PlannedChange, column: Column, fill: Fill
+    ) -> list[str]:
+        table, name = self._catalog.name(target), quote(column.name)
+        value = literal(fill.value)
+        add = f"ALTER TABLE {table} ADD COLUMN {name} {self._catalog.storage_type(target, column)}"
+        there = column.name in planned.before.names
+        if not (there or fill.owner):
+            return [f"{add} DEFAULT {value}", f"ALTER TABLE {table} ALTER {name} DROP DEFAULT"]
+        own = f" WHERE {quote(fill.owner)} = {text_literal(fill.feed)}" if fill.owner else ""
+        update = f"UPDATE {table} SET {name} = {value}{own}"  # noqa: S608 - quoted
+        return [update] if there else [add, update]
 
     def _conversion(
         self, target: TargetId, planned: PlannedChange, name: str, column: Column

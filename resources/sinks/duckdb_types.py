@@ -6,12 +6,12 @@ them, expressions and casts that bring the very same Arrow types back.
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from resources.sinks.decimal_text import decimal_text
 from resources.sinks.duckdb_names import quote
 from resources.sinks.retype import widens
+from resources.sinks.value_texts import hexadecimal, microseconds, value_text
 
 _PLAIN = {
     pa.bool_(): "BOOLEAN",
@@ -35,7 +35,6 @@ _PLAIN = {
     pa.large_binary(): "BLOB",
 }
 _MAX_PRECISION = 38
-_WIDEST = 76
 
 
 def duckdb_type(type_: pa.DataType) -> str | None:
@@ -73,6 +72,24 @@ def held_alike(a: pa.DataType, b: pa.DataType) -> bool:
     return duckdb_type(a) == duckdb_type(b)
 
 
+def literal(value: pa.Scalar) -> str:
+    """Return a value as SQL of the very value in its column's type.
+
+    Raises:
+        ConfigError: It is of a nested type.
+    """
+    if pa.types.is_duration(value.type):
+        return f"to_microseconds({microseconds(value)})"
+    if pa.types.is_binary(value.type) or pa.types.is_large_binary(value.type):
+        return f"unhex('{hexadecimal(value)}')"
+    return f"CAST({text_literal(value_text(value))} AS {duckdb_type(value.type)})"
+
+
+def text_literal(text: str) -> str:
+    """Return text as a string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def convert(value: str, old: pa.DataType, new: pa.DataType) -> str | None:
     """Return the SQL that carries a value of one type to another, None where there is none.
 
@@ -97,7 +114,7 @@ def to_storage(rows: pa.Table) -> pa.Table:
     """Return the rows as DuckDB takes them: decimals beyond 38 digits as exact plain text."""
     for i, field in enumerate(rows.schema):
         if is_text_decimal(field.type):
-            chunks = [_decimal_text(c) for c in rows.column(i).chunks]
+            chunks = [decimal_text(c) for c in rows.column(i).chunks]
             text = pa.chunked_array(chunks, type=pa.string())
             rows = rows.set_column(i, field.name, text)
     return rows
@@ -122,7 +139,7 @@ def _bare(name: str) -> str:
 
 
 def _as_decimal_text(value: str, old: pa.DataType, scale: int) -> str:
-    """Write a number as `_decimal_text` does, with the digits of a greater scale."""
+    """Write a number as `decimal_text` does, with the digits of a greater scale."""
     there = old.scale if pa.types.is_decimal(old) else 0
     if not is_text_decimal(old):
         value = f"CAST({value} AS VARCHAR)"
@@ -130,21 +147,3 @@ def _as_decimal_text(value: str, old: pa.DataType, scale: int) -> str:
             value = f"regexp_replace({value}, '^(-?)\\.', '\\10.')"
     zeros = ("" if there else ".") + "0" * (scale - there)
     return value if scale == there else f"({value} || '{zeros}')"
-
-
-def _decimal_text(values: pa.Array) -> pa.Array:
-    """Print decimals in plain digits; Arrow's own cast writes small ones as `1.0E-20`."""
-    scale = values.type.scale
-    wide = values.cast(pa.decimal256(_WIDEST, scale))
-    unscaled = pa.Array.from_buffers(
-        pa.decimal256(_WIDEST, 0), len(wide), wide.buffers(), offset=wide.offset
-    )
-    digits = pc.utf8_ltrim(unscaled.cast(pa.string()), characters="-")
-    digits = pc.utf8_lpad(digits, width=scale + 1, padding="0")
-    if scale:
-        whole = pc.utf8_slice_codeunits(digits, 0, -scale)
-        digits = pc.binary_join_element_wise(
-            whole, pc.utf8_slice_codeunits(digits, -scale, np.iinfo(np.int32).max), "."
-        )
-    sign = pc.if_else(pc.less(wide, pa.scalar(0, wide.type)), "-", "")
-    return pc.binary_join_element_wise(sign, digits, "")

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from resources.errors import ConfigError, DirtyRowError
 from resources.failpoints import failpoint
-from resources.model.column_change import ColumnChange
+from resources.model.column_change import FILL, ColumnChange
 from resources.model.source import Finding
 from resources.model.table import TableId
 from resources.sinks import memory_tables as tables
@@ -78,7 +78,7 @@ class MemorySink:
     capabilities = Capabilities(
         decimal_precision=76,
         parallel_writers=True,
-        schema_changes=frozenset({"add", "drop", "rename", "retype"}),
+        schema_changes=frozenset({"add", "drop", "rename", "retype", FILL}),
     )
 
     def __init__(self, name: str = "default", *, reject: Reject | None = None) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as t
 
-from resources.model.column_change import AddColumn, DropColumn, RenameColumn, RetypeColumn
+from resources.model.column_change import AddColumn, DropColumn, Fill, RenameColumn, RetypeColumn
+from resources.model.table import Column
 from resources.sinks.column_plan import PlannedChange
 from resources.sinks.contract import Feed, TargetId, TargetTable
 from resources.sinks.retype import does_not_fit, is_text, widens
@@ -113,6 +114,8 @@ def altered(target: TargetId, live: pa.Table, planned: PlannedChange) -> pa.Tabl
         SchemaMismatch: Values do not fit the new type.
     """
     match planned.change:
+        case AddColumn(column=column, fill=Fill() as fill):
+            return _filled(live, column, fill)
         case AddColumn(column=column, copy_of=copy_of):
             values = pa.nulls(live.num_rows, column.type)
             if copy_of:
@@ -128,12 +131,26 @@ def altered(target: TargetId, live: pa.Table, planned: PlannedChange) -> pa.Tabl
             return live.set_column(index, column.name, values)
 
 
+def _filled(live: pa.Table, column: Column, fill: Fill) -> pa.Table:
+    if column.name not in live.column_names:
+        live = live.append_column(column.name, pa.nulls(live.num_rows, column.type))
+    values = live[column.name].to_pylist()
+    owners = live[fill.owner].to_pylist() if fill.owner else [fill.feed] * len(values)
+    given = fill.value.as_py()
+    filled = [given if o == fill.feed else v for o, v in zip(owners, values, strict=True)]
+    index = live.schema.get_field_index(column.name)
+    return live.set_column(index, live.schema.field(index), pa.array(filled, column.type))
+
+
 def described(target: TargetId, planned: PlannedChange) -> str:
     """Return one change in the words of SQL, which this sink does not speak."""
     match planned.change:
-        case AddColumn(column=column, copy_of=copy_of):
-            copied = f" AS COPY OF {copy_of!r}" if copy_of else ""
-            what = f"ADD COLUMN {column.name!r} {column.type}{copied}"
+        case AddColumn(column=column, copy_of=copy_of, fill=fill):
+            values = f" AS COPY OF {copy_of!r}" if copy_of else ""
+            if fill:
+                whose = f" IN ROWS OF {fill.feed!r}" if fill.owner else ""
+                values = f" WITH {fill.value.as_py()!r}{whose}"
+            what = f"ADD COLUMN {column.name!r} {column.type}{values}"
         case DropColumn(name=name):
             what = f"DROP COLUMN {name!r}"
         case RenameColumn(old=old, new=new):

@@ -16,9 +16,11 @@ import pyarrow.types as t
 from resources.errors import ConfigError, TransientError
 from resources.failpoints import failpoint
 from resources.model.column_change import (
+    FILL,
     AddColumn,
     ColumnChange,
     DropColumn,
+    Fill,
     RenameColumn,
     RetypeColumn,
 )
@@ -34,8 +36,9 @@ from resources.sinks.postgres_errors import translate
 from resources.sinks.postgres_names import SYSTEM_COLUMNS, fold, literal, quote
 from resources.sinks.postgres_pool import Connection
 from resources.sinks.retype import does_not_fit, is_exact, widens
+from resources.sinks.value_texts import hexadecimal, microseconds, value_text
 
-KINDS = frozenset({"add", "drop", "rename", "retype"})
+KINDS = frozenset({"add", "drop", "rename", "retype", FILL})
 _MANTISSA = {32: 24, 64: 53}
 _FLOAT32 = ("3.4028234663852886e38", "1.401298464324817e-45")
 
@@ -140,8 +143,8 @@ class PostgresAlter:
     def _step(self, target: TargetId, planned: PlannedChange, keys: set[str]) -> Step:
         table = self._catalog.name(target)
         match planned.change:
-            case AddColumn(column=column, copy_of=copy_of):
-                return self._add(target, planned, column, copy_of)
+            case AddColumn(column=column, copy_of=copy_of, fill=fill):
+                return self._add(target, planned, column, copy_of, fill)
             case DropColumn(name=name):
                 return Step((f"ALTER TABLE {table} DROP COLUMN {quote(name)}",))
             case RenameColumn(old=old, new=new):
@@ -149,10 +152,20 @@ class PostgresAlter:
             case RetypeColumn(column=column):
                 return self._retype(target, planned, column, column.name in keys)
 
-    def _add(self, target: TargetId, planned: PlannedChange, column: Column, copy_of: str) -> Step:
+    def _add(
+        self,
+        target: TargetId,
+        planned: PlannedChange,
+        column: Column,
+        copy_of: str,
+        fill: Fill | None,
+    ) -> Step:
         table, type_ = self._catalog.name(target), self._type(target, column)
+        there = column.name in planned.before.names
         statements = [f"ALTER TABLE {table} ADD COLUMN {quote(column.name)} {type_}"]
-        if column.comment:
+        if fill is not None:
+            statements = _filled(table, column, type_, fill, there)
+        if column.comment and not there:
             name = f"{table}.{quote(column.name)}"
             statements.append(f"COMMENT ON COLUMN {name} IS {literal(column.comment)}")
         if not copy_of:
@@ -193,6 +206,27 @@ class PostgresAlter:
         row = run(connection, query).fetchone()
         if row and row[0]:
             raise does_not_fit(target, step.source, step.old, step.new, int(str(row[0])))
+
+
+def _filled(table: str, column: Column, type_: str, fill: Fill, there: bool) -> list[str]:
+    """Return the statements that fill a column; without an owner PostgreSQL writes no row."""
+    name, value = quote(column.name), _value(fill, type_)
+    add = f"ALTER TABLE {table} ADD COLUMN {name} {type_}"
+    if not (there or fill.owner):
+        return [f"{add} DEFAULT {value}", f"ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT"]
+    own = f" WHERE {quote(fill.owner)} = {literal(fill.feed)}" if fill.owner else ""
+    update = f"UPDATE {table} SET {name} = {value}{own}"  # noqa: S608 - quoted
+    return [update] if there else [add, update]
+
+
+def _value(fill: Fill, type_: str) -> str:
+    if t.is_duration(fill.value.type):
+        text = f"{microseconds(fill.value)} microseconds"
+    elif t.is_binary(fill.value.type) or t.is_large_binary(fill.value.type):
+        text = f"\\x{hexadecimal(fill.value)}"
+    else:
+        text = value_text(fill.value)
+    return f"CAST({literal(text)} AS {type_})"
 
 
 def _misfit(column: str, old: pa.DataType, new: pa.DataType) -> str:

@@ -14,10 +14,11 @@ import psycopg
 
 from resources.errors import TerminalError
 from resources.failpoints import failpoint
+from resources.sinks.budget import Budget
 from resources.sinks.postgres_copy import HEADER, TRAILER
 from resources.sinks.postgres_errors import translate
 from resources.sinks.postgres_names import quote
-from resources.sinks.postgres_pool import Address, Budget, Connection, join_budget, leave_budget
+from resources.sinks.postgres_pool import BUDGETS, Address, Connection
 from resources.sinks.shape import RESERVED_NAMESPACE
 
 _NAMES = 'namespace text COLLATE "C", target text COLLATE "C"'
@@ -52,7 +53,7 @@ class PostgresDatabase:
     def __init__(self, place: Address, max_connections: int) -> None:
         self._place = place
         self._limit = max_connections
-        self._budget: Budget | None = None
+        self._budget: Budget[Connection] | None = None
         self._joining = threading.Lock()
 
     @contextmanager
@@ -87,14 +88,14 @@ class PostgresDatabase:
         """Leave the budget; a later call joins it again."""
         with self._joining:
             if self._budget is not None:
-                leave_budget(self._place, self._budget, self._limit)
+                BUDGETS.leave(self._place, self._budget, self._limit)
                 self._budget = None
 
     @contextmanager
     def _begun(self, where: str) -> Iterator[Connection]:
         with self._joining:
             if self._budget is None:
-                self._budget = join_budget(self._place, self._limit)
+                self._budget = BUDGETS.join(self._place, self._limit)
             budget = self._budget
         try:
             with budget.borrowed(self._place) as connection:
@@ -103,7 +104,7 @@ class PostgresDatabase:
         except psycopg.Error as error:
             raise translate(error, where) from None
 
-    def _prepare_ledger(self, connection: Connection, budget: Budget) -> None:
+    def _prepare_ledger(self, connection: Connection, budget: Budget[Connection]) -> None:
         """Create the sink's own tables once per process and database, if they are missing."""
         if self._place.where in budget.prepared:
             return

@@ -1,15 +1,13 @@
-"""Connections to PostgreSQL within a budget: one per server and user in this process.
+"""Addresses of PostgreSQL databases, and this process's budgets of connections to them.
 
-In: an address and the most connections allowed. Out: a connection for as long as a call needs
-one; whoever finds none free waits. Idle connections are kept, and given up for another database.
+In: a URL or libpq's keywords. Out: connections on which a transaction was begun.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +16,8 @@ from typing import TypeAlias
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from resources.errors import ConfigError, TerminalError
+from resources.errors import ConfigError
+from resources.sinks.budget import Budgets
 from resources.sinks.postgres_errors import not_reached
 
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
@@ -89,6 +88,22 @@ class Address:
             raise
         return connection
 
+    def revive(self, connection: Connection) -> bool:
+        """Begin a transaction on an idle connection; returns whether the server still has it."""
+        try:
+            connection.execute("BEGIN")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def rest(self, connection: Connection) -> bool:
+        """Roll back what is open; returns whether the connection can be used again."""
+        status = psycopg.pq.TransactionStatus
+        if connection.info.transaction_status in (status.INTRANS, status.INERROR):
+            with suppress(psycopg.Error):
+                connection.execute("ROLLBACK")
+        return connection.info.transaction_status == status.IDLE
+
     def _set_up(self, connection: Connection) -> None:
         """Set what a pooler would not let through as parameters of the connection."""
         encoding = connection.info.parameter_status("server_encoding")
@@ -136,140 +151,5 @@ def address(conninfo: str, lock_timeout: float, **more: str | int) -> Address:
     return Address(MappingProxyType(parameters), lock_timeout)
 
 
-@dataclass
-class Budget:
-    """The connections of this process to one server as one user.
-
-    The least of the limits asked for holds, for all who share it.
-    """
-
-    limits: list[int] = field(default_factory=list)
-    prepared: set[str] = field(default_factory=set)
-    """Databases whose ledger is there."""
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-    _idle: list[tuple[Session, Connection]] = field(default_factory=list)
-    _holders: list[int] = field(default_factory=list)
-
-    @property
-    def limit(self) -> int:
-        """The most connections there may be now."""
-        return min(self.limits, default=1)
-
-    def join(self, limit: int) -> None:
-        """Add one who shares the budget, with a limit of his own."""
-        with self._changed:
-            self.limits.append(limit)
-        self._make_room()
-
-    def leave(self, limit: int) -> bool:
-        """Take one of those who share it away; returns whether it was the last one."""
-        with self._changed:
-            self.limits.remove(limit)
-            self._changed.notify_all()  # the limit may be a greater one now
-            return not self.limits
-
-    @contextmanager
-    def borrowed(self, place: Address) -> Iterator[Connection]:
-        """Lend a connection on which a transaction was begun; it is rolled back if left open.
-
-        Raises:
-            SinkUnavailable: The server cannot be reached.
-            TerminalError: This thread holds a connection already and none is free.
-        """
-        connection = self._take(place)
-        kept = False
-        try:
-            yield connection
-            kept = True
-        except Exception:
-            kept = True
-            raise
-        finally:
-            self._give_back(place, connection, kept)
-
-    def close_idle(self) -> None:
-        """Close every connection that nobody uses."""
-        with self._changed:
-            while self._idle:
-                self._idle.pop()[1].close()
-
-    def _take(self, place: Address) -> Connection:
-        self._reserve()
-        try:
-            while (idle := self._pop_idle(place.session)) is not None:
-                with suppress(psycopg.OperationalError):  # the server was restarted meanwhile
-                    idle.execute("BEGIN")
-                    return idle
-                idle.close()
-            self._make_room()
-            return place.connect()
-        except BaseException:
-            self._free()
-            raise
-
-    def _reserve(self) -> None:
-        """Wait for a place among the connections in use."""
-        me = threading.get_ident()
-        with self._changed:
-            while len(self._holders) >= self.limit:
-                if me in self._holders:
-                    raise TerminalError(
-                        "the sink was called from within a call of its own, and all of its "
-                        f"{self.limit} connections are in use",
-                        remedy="raise `max_connections` of the sink",
-                    )
-                self._changed.wait()
-            self._holders.append(me)
-
-    def _free(self) -> None:
-        with self._changed:
-            self._holders.remove(threading.get_ident())
-            self._changed.notify()
-
-    def _pop_idle(self, session: Session) -> Connection | None:
-        with self._changed:
-            for i in reversed(range(len(self._idle))):
-                if self._idle[i][0] == session:
-                    return self._idle.pop(i)[1]
-        return None
-
-    def _make_room(self) -> None:
-        """Close idle connections for as long as there are too many, with those about to open."""
-        with self._changed:
-            while self._idle and len(self._idle) + len(self._holders) > self.limit:
-                self._idle.pop(0)[1].close()
-
-    def _give_back(self, place: Address, connection: Connection, kept: bool) -> None:
-        status = psycopg.pq.TransactionStatus
-        if kept and connection.info.transaction_status in (status.INTRANS, status.INERROR):
-            with suppress(psycopg.Error):
-                connection.execute("ROLLBACK")
-        usable = kept and connection.info.transaction_status == status.IDLE
-        with self._changed:
-            self._holders.remove(threading.get_ident())
-            spare = self.limit - len(self._holders) - len(self._idle)
-            if usable and self.limits and spare > 0:
-                self._idle.append((place.session, connection))
-            else:
-                connection.close()
-            self._changed.notify()
-
-
-_BUDGETS: dict[tuple[str, ...], Budget] = {}
-_LOCK = threading.Lock()
-
-
-def join_budget(place: Address, limit: int) -> Budget:
-    """Return the budget of an address, with one more who shares it."""
-    with _LOCK:
-        budget = _BUDGETS.setdefault(place.budget, Budget())
-        budget.join(limit)
-        return budget
-
-
-def leave_budget(place: Address, budget: Budget, limit: int) -> None:
-    """Take one of those who share a budget away; the last one closes its connections."""
-    with _LOCK:
-        if budget.leave(limit):
-            budget.close_idle()
-            _BUDGETS.pop(place.budget, None)
+BUDGETS: Budgets[Connection] = Budgets()
+"""This process's connections to PostgreSQL servers."""

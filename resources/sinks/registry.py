@@ -10,11 +10,14 @@ from resources.errors import ConfigError, NotBuiltYet
 from resources.sinks.contract import Sink
 
 _SINKS = {
+    "clickhouse": ("resources.sinks.clickhouse", "ClickHouseSink"),
+    "delta": ("resources.sinks.delta", "DeltaSink"),
     "duckdb": ("resources.sinks.duckdb", "DuckDBSink"),
     "memory": ("resources.sinks.memory", "MemorySink"),
+    "mysql": ("resources.sinks.mysql", "MySQLSink"),
     "postgres": ("resources.sinks.postgres", "PostgresSink"),
 }
-_PLANNED = frozenset({"clickhouse", "mysql", "delta", "iceberg", "paimon", "parquet", "kafka"})
+_PLANNED = frozenset({"iceberg", "paimon", "parquet", "kafka"})
 
 
 def open_sink(type: str, options: Mapping[str, object]) -> Sink:

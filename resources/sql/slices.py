@@ -65,7 +65,7 @@ def rejected_rows(table: PollTable, page: Page, seq: int, now_us: int) -> list[R
         key = int(page.ids[bad.index])
         rejected.append(
             RejectedRow(
-                table=table.id,
+                schema=table.schema,
                 seq=seq + bad.index,
                 op=RowKind.INSERT,
                 ts_us=now_us,

@@ -15,7 +15,7 @@ from resources.stores.compaction import Compaction
 from resources.stores.database import StateDatabase
 from resources.stores.leases import Lease
 from resources.stores.log_files import LogFiles
-from resources.stores.log_reader import LogReader
+from resources.stores.log_reader import Columns, LogReader, all_columns
 from resources.stores.parquet_parts import ParquetParts
 from resources.stores.retention import Retention
 from resources.stores.segment_rows import table_key
@@ -74,7 +74,11 @@ class ChangeLog:
         )
 
     def read(
-        self, table: TableId, after_seq: int, upto_seq: int | None = None
+        self,
+        table: TableId,
+        after_seq: int,
+        upto_seq: int | None = None,
+        columns: Columns = all_columns,
     ) -> Iterator[ChangeBatch]:
         """Yield a table's changes in log order, block by block.
 
@@ -82,6 +86,7 @@ class ChangeLog:
             table: The source table.
             after_seq: Only rows with a greater `_cdc_seq`.
             upto_seq: Only rows up to this one, inclusive; None for all there are now.
+            columns: Says which columns of a schema version to read, besides those of changes.
 
         Raises:
             ContinuityBroken: Rows of that range were removed by retention, or a file is gone.
@@ -92,7 +97,7 @@ class ChangeLog:
             for segment in self._segments_of(table, after_seq, upto_seq)
             if segment.tables[table_key(table)].total
         ]
-        yield from self._reader.read(wanted, table, after_seq, upto_seq)
+        yield from self._reader.read(wanted, table, after_seq, upto_seq, columns)
 
     def notices(
         self, table: TableId, after_seq: int, upto_seq: int | None = None

@@ -11,12 +11,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 from sqlalchemy import ColumnElement, Row, and_, delete, select, update
 
 from resources.model.table import TableId, TableSchema, schema_from_json
 from resources.stores.database import StateDatabase
+from resources.stores.fills import fills_from_text, fills_to_text
 from resources.stores.identity import digest
 from resources.stores.tables import feeds
+
+
+@dataclass(frozen=True)
+class KeptFill:
+    """What rows that were there before a column have in it.
+
+    Args:
+        column: The target's column.
+        seq: The `_cdc_seq` from which on rows have values of their own.
+        value: The value, not NULL.
+    """
+
+    column: str
+    seq: int
+    value: pa.Scalar
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,7 @@ class FeedShape:
         ignored: Columns of the rows left out of the target by decision.
         failed: Columns of the rows the sink refused.
         config: What the pipeline file said of the feed when it was applied, as its writer likes.
+        fills: What rows set aside earlier have in columns that they lack.
     """
 
     table: TableId
@@ -42,6 +60,7 @@ class FeedShape:
     ignored: frozenset[str] = frozenset()
     failed: frozenset[str] = frozenset()
     config: str = ""
+    fills: tuple[KeptFill, ...] = ()
 
 
 class FeedStore:
@@ -64,10 +83,12 @@ class FeedStore:
 
     def save(self, shape: FeedShape) -> None:
         """Keep a feed's shape in place of the one before."""
-        sets = {
+        sets: dict[str, Any] = {
             "kept": sorted(shape.kept),
             "ignored": sorted(shape.ignored),
             "failed": sorted(shape.failed),
+            "fills": fills_to_text(tuple((f.column, f.value) for f in shape.fills)),
+            "fill_seqs": [fill.seq for fill in shape.fills],
         }
         with self._db.begin() as conn:
             told = {
@@ -118,14 +139,16 @@ def _identity(table: TableId, target: str) -> str:
 
 
 def _shape(row: Row[Any]) -> FeedShape:
-    sets = {name: frozenset(names) for name, names in json.loads(row.column_sets).items()}
+    sets = json.loads(row.column_sets)
+    fills = zip(fills_from_text(sets.get("fills", "")), sets.get("fill_seqs", ()), strict=True)
     return FeedShape(
         table=TableId(row.database_name, row.table_name),
         target=row.target,
         schema=schema_from_json(json.loads(row.table_schema)),
         seq=row.seq,
-        kept=sets["kept"],
-        ignored=sets["ignored"],
-        failed=sets["failed"],
+        kept=frozenset(sets["kept"]),
+        ignored=frozenset(sets["ignored"]),
+        failed=frozenset(sets["failed"]),
         config=row.config,
+        fills=tuple(KeptFill(name, seq, value) for (name, value), seq in fills),
     )

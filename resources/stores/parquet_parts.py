@@ -6,7 +6,7 @@ In: rows of the table `compactions`. Out: rows of one table between two `_cdc_se
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
@@ -116,21 +116,37 @@ class ParquetParts:
         self._known.pop((window, part), None)
 
     def read(
-        self, window: str, part: int, table: TableId, low: int, high: int
+        self,
+        window: str,
+        part: int,
+        table: TableId,
+        low: int,
+        high: int,
+        names: Callable[[str], list[str]],
     ) -> Iterator[tuple[str, pa.RecordBatch]]:
         """Yield fingerprint and rows of one table with `low <= _cdc_seq <= high`, in log order.
+
+        Args:
+            window: The part's window.
+            part: Its number.
+            table: The source table.
+            low: The least `_cdc_seq`.
+            high: The greatest.
+            names: Gives the columns to read for a schema version's fingerprint.
 
         Raises:
             ContinuityBroken: A file is gone.
         """
         streams = [
-            (file.fingerprint, self._read_file(file, low, high))
+            (file.fingerprint, self._read_file(file, low, high, names(file.fingerprint)))
             for file in self.files_of(window, part)
             if file.table == table
         ]
         yield from _merge(streams)
 
-    def _read_file(self, file: ParquetFile, low: int, high: int) -> Iterator[pa.RecordBatch]:
+    def _read_file(
+        self, file: ParquetFile, low: int, high: int, names: list[str]
+    ) -> Iterator[pa.RecordBatch]:
         try:
             source = self._files.open(file.name)
         except FileNotFoundError:
@@ -145,7 +161,7 @@ class ParquetParts:
                 for n in range(reader.metadata.num_row_groups)
                 if _overlaps(reader.metadata.row_group(n), low, high)
             ]
-            for batch in reader.iter_batches(_BATCH_ROWS, row_groups=groups):
+            for batch in reader.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
                 seqs = to_numbers(batch.column(SEQ))
                 first, end = seqs.searchsorted([low, high + 1])
                 if end > first:

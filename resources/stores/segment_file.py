@@ -19,9 +19,9 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import pyarrow as pa
 
@@ -34,6 +34,12 @@ from resources.stores.segment_rows import notice_from_json, notice_to_json
 MAGIC = b"CDCSEG1\n"
 _TAIL = struct.Struct("<II8s")
 _FIRST_READ = 64 << 10
+Picked: TypeAlias = Callable[[str], Sequence[int]]
+"""Gives the places of the columns to decode for a schema version's fingerprint; none means all."""
+
+
+def _everything(_fingerprint: str) -> Sequence[int]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -165,14 +171,22 @@ class SegmentFileReader:
             raise self._damaged(begin, "the index does not match its checksum")
         return _parse_index(data)
 
-    def read_blocks(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, pa.RecordBatch]]:
+    def read_blocks(
+        self, blocks: Iterable[Block], picked: Picked = _everything
+    ) -> Iterator[tuple[Block, pa.RecordBatch]]:
         """Read, verify and decode blocks one by one.
+
+        Args:
+            blocks: They, in the order wanted.
+            picked: Says which columns of a schema version to decode.
 
         Raises:
             CorruptEvent: A block's bytes are not what was written.
         """
         for block in blocks:
-            rows = pa.ipc.open_stream(pa.py_buffer(self._read_block(block))).read_all()
+            options = pa.ipc.IpcReadOptions(included_fields=list(picked(block.schema)))
+            data = pa.py_buffer(self._read_block(block))
+            rows = pa.ipc.open_stream(data, options=options).read_all()
             for batch in rows.combine_chunks().to_batches():
                 yield block, batch
 

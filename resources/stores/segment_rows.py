@@ -15,6 +15,7 @@ from sqlalchemy import Row
 from resources.model.change import TableNotice
 from resources.model.position import Position, position_from_json
 from resources.model.table import TableId, schema_from_json
+from resources.stores.fills import fills_from_text, fills_to_text
 from resources.stores.tables import segment_tables
 
 
@@ -241,12 +242,13 @@ def position_from_text(text: str) -> Position:
 def notice_to_json(notice: TableNotice) -> dict[str, Any]:
     """Return a JSON value that `notice_from_json` reads back."""
     shape = notice.shape.to_json() if notice.shape is not None else None
-    return asdict(replace(notice, shape=None)) | {"shape": shape}
+    told = {"shape": shape, "fills": fills_to_text(notice.fills)}
+    return asdict(replace(notice, shape=None, fills=())) | told
 
 
 def notice_from_json(value: dict[str, Any]) -> TableNotice:
-    """Read what `notice_to_json` wrote, or what versions without shapes did."""
-    shape, was = value.get("shape"), value.get("was")
+    """Read what `notice_to_json` wrote, or what versions without some of it did."""
+    shape, was, now = value.get("shape"), value.get("was"), value.get("now")
     return TableNotice(
         **(
             value
@@ -255,6 +257,8 @@ def notice_from_json(value: dict[str, Any]) -> TableNotice:
                 "shape": schema_from_json(shape) if shape else None,
                 "origins": tuple(value.get("origins", ())),
                 "was": TableId(**was) if was else None,
+                "now": TableId(**now) if now else None,
+                "fills": fills_from_text(value.get("fills", "")),
             }
         )
     )

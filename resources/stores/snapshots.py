@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Row, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from resources.errors import FencedOut, TransientError
@@ -160,7 +160,7 @@ class SnapshotStore:
             self._db.insert_missing(conn, chunks, rows)
 
     def chunks(self, load_id: str) -> list[Chunk]:
-        """Return a snapshot's plan as far as it is made, in key order."""
+        """Return an open snapshot's plan as far as it is made, in key order."""
         query = select(chunks.c.chunk).where(chunks.c.load_id == load_id)
         with self._db.read() as conn:
             texts = conn.scalars(query.order_by(chunks.c.number)).all()
@@ -185,7 +185,7 @@ class SnapshotStore:
         self._change(load_id, _OPEN, copied)
 
     def set_done(self, load_id: str) -> None:
-        """Record that the load is live in the target; repeating it changes nothing.
+        """Record that the load is live in the target, and forget its plan; repeatable.
 
         Raises:
             FencedOut: The snapshot was abandoned.
@@ -194,7 +194,7 @@ class SnapshotStore:
             self._change(load_id, _OPEN, {"state": "done", "open_mark": None})
 
     def abandon(self, load_id: str, reason: str) -> None:
-        """Give a snapshot up; repeating it changes nothing.
+        """Give a snapshot up, and forget its plan; repeating it changes nothing.
 
         Raises:
             FencedOut: The snapshot is done.
@@ -234,6 +234,8 @@ class SnapshotStore:
             )
             if changed.rowcount == 0:
                 raise self._closed(load_id)
+            if "open_mark" in values:  # nobody goes on with it; its bounds are values of the key
+                conn.execute(delete(chunks).where(chunks.c.load_id == load_id))
 
     def _closed(self, load_id: str) -> FencedOut:
         return FencedOut(

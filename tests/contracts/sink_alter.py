@@ -35,7 +35,7 @@ from tests.contracts.sink_steps import (
     keys_of,
     rows_of,
 )
-from tests.strategies import HOSTILE_NAMES, arrow_values, comparable
+from tests.strategies import arrow_values, comparable
 
 ID = TargetId("shop", "altered")
 _EXAMPLES = settings(
@@ -275,9 +275,13 @@ class SinkAlter(SinkCase):
         STEPS["alter"].prepare(sink)
         before = comparable(sink.read_table(TARGET.id))
         shown = sink.render_changes(TARGET.id, COLUMN_CHANGES)
-        assert len(shown) >= len(COLUMN_CHANGES)
+        named: tuple[str, ...] = ("name_before", "rank", "id")
+        if sink.capabilities.joined_changes:
+            named = ("rank", "id")  # what is made and renamed in one list has its last name at once
+        else:
+            assert len(shown) >= len(COLUMN_CHANGES)
         assert all("orders" in s for s in shown)
-        assert all(any(n in s for s in shown) for n in ("name_before", "rank", "id"))
+        assert all(any(n in s for s in shown) for n in named)
         assert sink.read_schema(TARGET.id) == rows_of({}).schema
         assert comparable(sink.read_table(TARGET.id)) == before
         STEPS["alter"].work(sink)
@@ -304,7 +308,9 @@ class SinkAlter(SinkCase):
         if not self.can(sink, *KINDS):
             return
         sink.create_table(target_of())
-        names = [n for n in HOSTILE_NAMES if len(n) < 60]
+        names = [n for n in self.names if len(n) < 60]
+        if sink.capabilities.folds_case:
+            names = list({n.lower(): n for n in names}.values())
         sink.alter_table(ID, [AddColumn(Column(n, pa.int8())) for n in names])
         for turn in (RenameColumn(n, f"{n}_") for n in names):
             sink.alter_table(ID, [turn])

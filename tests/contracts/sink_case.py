@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import strategies as st
 
 from resources.failpoints import FailpointReached
 from resources.model.change import RowKind
 from resources.sinks.contract import Sink
 from tests.armed import armed
 from tests.contracts.sink_shared_steps import ALL_STEPS
-from tests.strategies import (
-    COLUMN_TYPES,
-)
+from tests.strategies import COLUMN_TYPES, HOSTILE_NAMES, arrow_values
 
 INS, DEL = RowKind.INSERT, RowKind.DELETE
 UB, UA = RowKind.UPDATE_BEFORE, RowKind.UPDATE_AFTER
@@ -29,6 +29,16 @@ class SinkCase:
     column_types: tuple[pa.DataType, ...] = COLUMN_TYPES
     nul = True
     """Whether text may hold U+0000; a sink that refuses it has a test of its own for that."""
+    names: tuple[str, ...] = HOSTILE_NAMES
+    """Names columns may have; a sink that refuses some has a test of its own for that."""
+
+    def fits(self, type_: pa.DataType, value: object) -> bool:
+        """Whether the sink holds a value; those it refuses are in its capabilities."""
+        return True
+
+    def values(self, type_: pa.DataType) -> st.SearchStrategy[Any]:
+        """Values of a type that the sink holds."""
+        return arrow_values(type_, nul=self.nul).filter(lambda value: self.fits(type_, value))
 
     def open(self, place: str) -> Sink:
         """Open the sink at a place; the same place again finds what was committed there."""

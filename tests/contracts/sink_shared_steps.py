@@ -66,6 +66,10 @@ def _truncate(sink: Sink) -> None:
     assert sink.truncate(SHARED, fence(10, 20, 1, NORTH)) == 2
 
 
+def _truncate_again(sink: Sink) -> None:
+    sink.truncate(SHARED, fence(10, 20, 1, NORTH))
+
+
 def _load(sink: Sink) -> None:
     parts = [shared_rows(NORTH, {2: "zwei", 3: "drei"}), shared_rows(NORTH, {5: None})]
     assert load(sink, SHARED, "n", parts, fence(10, 40, 1, NORTH)) == 2
@@ -91,7 +95,7 @@ SHARED_STEPS = {
         *((*WRITE_POINTS, "sink.after_delete"), NORTH),
     ),
     "shared truncate": Step(
-        *(SHARED, _prepare, _truncate, redo_from(10, SHARED, _truncate, NORTH)),
+        *(SHARED, _prepare, _truncate, redo_from(10, SHARED, _truncate_again, NORTH)),
         *(("sink.after_delete", "sink.before_commit", "sink.after_commit"), NORTH),
     ),
     "shared load": Step(SHARED, _prepare, _load, _load, _FOLD_POINTS, NORTH),

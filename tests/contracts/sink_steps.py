@@ -153,6 +153,11 @@ def _truncate(sink: Sink) -> None:
     assert sink.truncate(TARGET, fence(10, 20)) == 3
 
 
+def _truncate_again(sink: Sink) -> None:
+    """Without transactions the rows may be gone already, and cannot be counted any more."""
+    sink.truncate(TARGET, fence(10, 20))
+
+
 def _alter(sink: Sink) -> None:
     sink.alter_table(TARGET.id, COLUMN_CHANGES)
 
@@ -190,7 +195,7 @@ STEPS = {
         HISTORY, _create_history, _append, redo_from(10, HISTORY, _append), WRITE_POINTS
     ),
     "truncate": Step(
-        TARGET, _load_old, _truncate, redo_from(10, TARGET, _truncate), _TRUNCATE_POINTS
+        TARGET, _load_old, _truncate, redo_from(10, TARGET, _truncate_again), _TRUNCATE_POINTS
     ),
     "alter": Step(TARGET, _load_old, _alter, _alter, _ALTER_POINTS, needs=KINDS),
     "first load": Step(TARGET, lambda sink: None, _load_old, _load_old, _LOAD_POINTS),

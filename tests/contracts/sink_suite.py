@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contracts.sink_alter import SinkAlter
+from tests.contracts.sink_fill import SinkFill
 from tests.contracts.sink_folds import SinkFolds
 from tests.contracts.sink_loads import SinkLoads
 from tests.contracts.sink_retype import SinkRetype
@@ -11,7 +12,9 @@ from tests.contracts.sink_values import SinkValues
 from tests.contracts.sink_writes import SinkWrites
 
 
-class SinkSuite(SinkWrites, SinkLoads, SinkAlter, SinkRetype, SinkShared, SinkFolds, SinkValues):
+class SinkSuite(
+    SinkWrites, SinkLoads, SinkAlter, SinkFill, SinkRetype, SinkShared, SinkFolds, SinkValues
+):
     """What every sink passes.
 
     A subclass overrides `open`, and `killed` where a sink survives its process.

@@ -22,7 +22,6 @@ from tests.contracts.sink_steps import (
 )
 from tests.strategies import (
     Changes,
-    arrow_values,
     change_sequences,
     comparable,
     state_table,
@@ -48,7 +47,7 @@ class SinkValues(SinkCase):
         columns = tuple(Column(f"c{i}", t) for i, t in enumerate(self.column_types))
         schema = TableSchema(TableId("shop", "t"), (Column("id", pa.int32()), *columns), ("id",))
         target = TargetTable(TargetId("shop", "t"), schema)
-        row = st.tuples(*(st.none() | arrow_values(c.type, nul=self.nul) for c in columns))
+        row = st.tuples(*(st.none() | self.values(c.type) for c in columns))
         drawn = data.draw(st.lists(row, min_size=1, max_size=6))
         arrays = [
             pa.array(list(v), c.type)
@@ -72,7 +71,11 @@ class SinkValues(SinkCase):
         self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
     ) -> None:
         """Random batches, suffixes of them again, in tables of hostile names and any key."""
-        changes = data.draw(change_sequences(table_schemas(self.column_types), nul=self.nul))
+        changes = data.draw(
+            change_sequences(
+                table_schemas(self.column_types, hostile=self.names), nul=self.nul, fits=self.fits
+            )
+        )
         target = TargetTable(TargetId("select", "order by"), changes.schema)
         size = len(changes.rows)
         cuts = sorted(data.draw(st.lists(st.integers(0, size), max_size=3)))

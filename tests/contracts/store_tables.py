@@ -47,6 +47,7 @@ class StoreTables(StoreCase):
         assert done.load_id == begun.load_id
         assert done.finished_us is not None
         assert store.open_snapshot(ORDERS) is None
+        assert store.chunks(begun.load_id) == []
         with pytest.raises(FencedOut):
             store.abandon(begun.load_id, "too late")
 

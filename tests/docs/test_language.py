@@ -20,7 +20,8 @@ from cdc_assets.engine.schema_policy import (
 )
 from cdc_assets.engine.transforms.mask import compile_masks
 from cdc_assets.engine.transforms.transform import compile_transform
-from cdc_assets.settings import PipelineSettings, load_pipeline
+from cdc_assets.naming import source_of
+from cdc_assets.settings import PipelineFile, load_pipeline
 from cdc_assets.settings_language import build_router
 from resources.model.column_change import AddColumn
 from resources.model.table import Column, TableId, TableSchema
@@ -43,7 +44,7 @@ def rows(words: str) -> list[list[str]]:
     return [[c.strip().replace("`", "") for c in line.strip("|").split("|")] for line in lines]
 
 
-def load(folder: Path, block: Block) -> PipelineSettings:
+def load(folder: Path, block: Block) -> PipelineFile:
     (code,) = (b.text for b in blocks(PAGE) if b.language == "python")
     (folder / "my_functions.py").write_text(code, encoding="utf-8")
     file = folder / "pipeline.yaml"
@@ -75,7 +76,7 @@ TABLES: dict[TableEventWord, str] = {
     "create_table": "created",
     "drop_table": "dropped",
     "truncate_table": "emptied",
-    "rename_table": "renamed",
+    "rename_table": "dropped",
 }
 
 
@@ -137,6 +138,16 @@ def test_tables_are_routed_as_the_page_says(tmp_path: Path) -> None:
     for source, target in found:
         (route,) = router.routes(TableId(*source.split(".")))
         assert str(route.target) == target
+
+
+def test_sources_share_targets_as_the_page_says(tmp_path: Path) -> None:
+    (block,) = (b for b in blocks(PAGE) if b.text.startswith("tables:"))
+    members = {source_of(m.name): m for m in load(tmp_path, block).members()}
+    found = rows("source | table")
+    assert {row[0] for row in found} == set(members)
+    for source, name, target, shared in found:
+        (route,) = build_router(members[source]).routes(TableId(*name.split(".")))
+        assert (str(route.target), route.shared) == (target, shared == "yes"), name
 
 
 TEXT = ("name", "status", "password", "email", "phone", "postcode", "remarks", "birthplace",

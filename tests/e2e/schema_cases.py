@@ -20,25 +20,27 @@ class SchemaCase:
 
     Args:
         name: Its name, part of the table's.
-        event: What it counts as.
+        event: What it counts as; None if no policy is asked that does not name it.
         statements: Statements with `{t}` for the table.
         gone: Columns the source no longer has.
         new: Columns it did not have.
-        base: The table's columns before.
+        base: The table's columns before; empty if the first statement makes the table.
         rows: Its rows before.
-        emptied: Whether the table loses its rows without row events.
+        kept: Keys of a target that does not follow, where they are not the source's.
         dropped: Whether the table is gone in the end.
+        becomes: Name that it has in the end, if another one.
     """
 
     name: str
-    event: EventWord
+    event: EventWord | None
     statements: tuple[str, ...]
     gone: tuple[str, ...] = ()
     new: tuple[str, ...] = ()
     base: str = BASE
     rows: str = ROWS
-    emptied: bool = False
+    kept: frozenset[int] = frozenset()
     dropped: bool = False
+    becomes: str = ""
 
 
 CASES = (
@@ -122,12 +124,31 @@ CASES = (
     ),
     SchemaCase(
         "default",
-        "alter_nullability",
+        None,
         (
             "ALTER TABLE {t} ALTER a SET DEFAULT 5",
             "INSERT INTO {t} (id, b) VALUES (4, 'x4')",
-            "ALTER TABLE {t} COMMENT 'other words'",
+            "ALTER TABLE {t} ALTER a DROP DEFAULT",
+            "UPDATE {t} SET b = 'changed' WHERE id = 1",
+        ),
+    ),
+    SchemaCase(
+        "comment",
+        None,
+        (
+            "ALTER TABLE {t} MODIFY a INT COMMENT 'in words', COMMENT 'other words'",
+            "INSERT INTO {t} VALUES (4, 40, 'x4')",
             "UPDATE {t} SET a = 6 WHERE id = 1",
+        ),
+    ),
+    SchemaCase(
+        "nullability",
+        None,
+        (
+            "ALTER TABLE {t} MODIFY a INT NOT NULL",
+            "INSERT INTO {t} VALUES (4, 40, 'x4')",
+            "ALTER TABLE {t} MODIFY a INT NULL",
+            "UPDATE {t} SET a = NULL WHERE id IN (1, 4)",
         ),
     ),
     SchemaCase(
@@ -141,12 +162,46 @@ CASES = (
         base="(id INT, a INT NOT NULL, b VARCHAR(20), PRIMARY KEY (id))",
     ),
     SchemaCase(
+        "partition",
+        None,
+        (
+            "ALTER TABLE {t} TRUNCATE PARTITION low",
+            "INSERT INTO {t} VALUES (4, 40, 'x4')",
+            "UPDATE {t} SET b = 'changed' WHERE id = 3",
+            "DELETE FROM {t} WHERE id = 2",
+        ),
+        base=f"{BASE} PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (2), "
+        "PARTITION high VALUES LESS THAN MAXVALUE)",
+    ),
+    SchemaCase(
+        "made",
+        "create_table",
+        (
+            f"CREATE TABLE {{t}} {BASE}",
+            f"INSERT INTO {{t}} VALUES {ROWS}",
+            "UPDATE {t} SET a = 11 WHERE id = 1",
+            "DELETE FROM {t} WHERE id = 2",
+        ),
+        base="",
+    ),
+    SchemaCase(
         "truncate",
         "truncate_table",
         ("TRUNCATE TABLE {t}", "INSERT INTO {t} VALUES (2, 22, 'again'), (9, 90, 'x9')"),
-        emptied=True,
+        kept=frozenset({1, 2, 3, 9}),
     ),
     SchemaCase("dropped", "drop_table", ("DROP TABLE {t}",), dropped=True),
+    SchemaCase(
+        "moved",
+        "rename_table",
+        (
+            "RENAME TABLE {t} TO new_{t}",
+            "INSERT INTO new_{t} VALUES (4, 40, 'x4')",
+            "UPDATE new_{t} SET a = 11 WHERE id = 1",
+        ),
+        dropped=True,
+        becomes="new_{t}",
+    ),
     SchemaCase(
         "made_anew",
         "drop_table",
@@ -156,6 +211,7 @@ CASES = (
             "INSERT INTO {t} VALUES (2, 22, 'again', '2026-11-21')",
         ),
         new=("c",),
-        emptied=True,
     ),
 )
+ARRIVED = SchemaCase("arrived", "rename_table", ())
+"""What a table is under the name that it becomes."""

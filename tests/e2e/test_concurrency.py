@@ -25,6 +25,7 @@ from resources.errors import LeaseHeld
 from resources.model.table import TableId
 from tests import oracle
 from tests.e2e import child
+from tests.e2e.room import Line
 from tests.mysql.room import tcp_settings
 from tests.processes import CONTEXT
 
@@ -38,15 +39,6 @@ def setup(mysql: Any, mysql_db: str, tmp_path: Path) -> child.Setup:
 def _insert(mysql: Any, setup: child.Setup, low: int, high: int) -> None:
     values = ",".join(f"({i},{i})" for i in range(low, high))
     mysql.execute(f"INSERT INTO {setup.database}.t VALUES {values}")
-
-
-def _assert_equal(mysql: Any, setup: child.Setup) -> None:
-    difference = oracle.compare(
-        "t",
-        oracle.mysql_rows(mysql.connect(), setup.database, "t"),
-        oracle.duckdb_rows(str(setup.lake), setup.database, "t"),
-    )
-    assert not difference, difference
 
 
 def _together(setup: child.Setup, job: str, start: Any, rounds: int) -> None:
@@ -122,7 +114,7 @@ def test_a_snapshot_beside_a_following_sync_is_followed_on(mysql: Any, setup: ch
     finally:
         if follower.is_alive():
             os.kill(follower.pid or 0, signal.SIGKILL)
-    _assert_equal(mysql, setup)
+    Line(mysql, setup).require_equal("t")
 
 
 def _follow(setup: child.Setup, seconds: float) -> None:
@@ -157,7 +149,7 @@ def test_a_full_disk_under_the_sink_loses_nothing(mysql: Any, setup: child.Setup
     assert oracle.duckdb_rows(str(setup.lake), setup.database, "wide") == []
     _insert(mysql, setup, 10, 20)
     assert child.run(setup, "sync")
-    _assert_equal(mysql, setup)
+    Line(mysql, setup).require_equal("t")
     assert len(oracle.duckdb_rows(str(setup.lake), setup.database, "wide")) == 200
 
 
@@ -193,4 +185,4 @@ def test_a_table_altered_by_hand_stops_alone_and_says_how(mysql: Any, setup: chi
     assert report.tables[TableId(setup.database, "other")].outcome == "applied"
     run_snapshot(pipeline, TableId(setup.database, "t"))
     pipeline.close()
-    _assert_equal(mysql, setup)
+    Line(mysql, setup).require_equal("t")

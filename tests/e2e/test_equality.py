@@ -15,23 +15,11 @@ import pytest
 
 from tests import oracle
 from tests.e2e import child
+from tests.e2e.points import CAPTURE, CAPTURED, LOAD, MERGE
 from tests.e2e.random_dml import TABLES, RandomDml
 from tests.mysql.room import tcp_settings
 
-KILLS = (
-    "capture.before_commit",
-    "capture.after_commit",
-    "segment.after_rename",
-    "apply.before_merge",
-    "apply.after_commit",
-    "copy.before_chunk",
-    "copy.after_chunk",
-    "copy.before_copied",
-    "copy.before_finish",
-    "copy.after_finish",
-    "sink.after_delete",
-    "sink.before_commit",
-)
+KILLS = (*CAPTURE, *CAPTURED, *LOAD, *MERGE)
 EXAMPLES = int(os.environ.get("CDC_EXAMPLES", "3"))
 FIRST = int(os.environ.get("CDC_SEED", "1"))
 
@@ -99,7 +87,7 @@ def _violence(rnd: random.Random) -> tuple[str | None, float | None]:
     """A kill at a named point, a kill after some time, or peace."""
     choice = rnd.random()
     if choice < 0.55:
-        return f"{rnd.choice(KILLS)}:exit:{rnd.choice((1, 1, 2, 3))}", None
+        return f"{rnd.choice(KILLS)}:kill:{rnd.choice((1, 1, 2, 3))}", None
     if choice < 0.75:
         return None, rnd.random() * 0.8
     return None, None

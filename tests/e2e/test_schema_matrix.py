@@ -1,266 +1,103 @@
-"""Every schema event under every policy, on real servers, with crashes at the steps between.
+"""Every schema event under every policy, on real servers, with a kill at each step between.
 
 All tables of a run are born while they are captured, changed in turns with rows in between, and
-followed by one pipeline whose policy differs by table. `make nightly` runs every server with every
-sink and kills processes; `make test` runs each server and each sink once.
+followed by one pipeline whose policy differs by table. Its processes are killed by SIGKILL at every
+named point of capture, ALTER, load and merge, each going on where the last one died.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator
+import shutil
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, get_args
 
 import pytest
 
-from cdc_assets.engine.run import run_sync
-from cdc_assets.engine.schema_policy import PolicyRule, PolicyWord, SchemaPolicy
-from resources.failpoints import FailpointReached
-from resources.model.table import TableId
-from resources.sinks.contract import Sink, TargetId
-from tests.armed import armed
-from tests.e2e import child
+from tests.e2e.pairings import Pairing
+from tests.e2e.pairings import pairing as pairing
+from tests.e2e.points import ALTER, CAPTURE, CAPTURED, LOAD, MERGE
+from tests.e2e.room import NIGHTLY
 from tests.e2e.schema_cases import CASES, SchemaCase
-from tests.mysql.room import tcp_settings
+from tests.e2e.schema_matrix import Matrix
 from tests.sinks.postgres_room import room as room
 
-WORDS: tuple[PolicyWord, ...] = get_args(PolicyWord)
-FIRST_KILLS = (
-    ("apply.before_alter", 2),
-    ("apply.after_alter", 3),
-    ("apply.before_truncate", 1),
-    ("copy.before_alter", 1),
-    ("copy.before_finish", 2),
-    ("copy.after_finish", 1),
-)
-LATER_KILLS = (("apply.after_commit", 3), ("sink.before_commit", 5))
-Rows = dict[Any, dict[str, Any]]
-
-
-class Matrix:
-    """Every case under every policy: one table each, in one database, one pipeline."""
-
-    def __init__(self, server: Any, database: str, home: Path, postgres: str) -> None:
-        self.server, self.database = server, database
-        born = PolicyRule("evolve", "*.*", frozenset({"create_table"}))
-        rules = (born, *(PolicyRule(word, f"*.*__{word}") for word in WORDS))
-        policy = SchemaPolicy("lenient", rules)
-        options = {"policy": policy, "segment_rows": 5000, "sink_hold": 60.0}
-        self.setup = child.Setup(tcp_settings(server), database, home, options, postgres=postgres)
-        self.tables = {f"{c.name}__{word}": (c, word) for c in CASES for word in WORDS}
-
-    def execute(self, statements: Iterator[str] | list[str]) -> None:
-        connection = self.server.connect(database=self.database)
-        with connection, connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-
-    def sync(self) -> dict[str, tuple[str, str]]:
-        """Sync once; returns outcome and reason by table."""
-        pipeline = child.open_pipeline(self.setup)
-        try:
-            report = run_sync(pipeline)
-            return {t.table: (r.outcome, r.reason) for t, r in report.tables.items()}
-        finally:
-            pipeline.close()
-
-    def crash(self, kill: str, count: int) -> bool:
-        """Sync until a named point was reached that many times; returns whether it was."""
-        try:
-            with armed(f"{kill}:raise:{count}"):
-                self.sync()
-        except FailpointReached:
-            return True
-        return False
-
-    def states(self) -> dict[str, str]:
-        pipeline = child.open_pipeline(self.setup)
-        try:
-            return {t.table: s.status for t, s in pipeline.tables.all().items()}
-        finally:
-            pipeline.close()
-
-    def apply_held(self) -> None:
-        """Decide that everything held is applied, until nothing is."""
-        for _ in range(5):
-            pipeline = child.open_pipeline(self.setup)
-            try:
-                held = pipeline.changes.held()
-                for change in held:
-                    assert pipeline.changes.decide(change.id, "applied", "Ann", "as planned")
-            finally:
-                pipeline.close()
-            if not held:
-                return
-            self.sync()
-        raise AssertionError(f"still held: {held}")
-
-    def dirty(self, table: str) -> set[int]:
-        """Keys of the rows set aside."""
-        pipeline = child.open_pipeline(self.setup)
-        try:
-            rows = pipeline.dirty.open_rows(table=TableId(self.database, table))
-            return {json.loads(row.key)["id"] for row in rows}
-        finally:
-            pipeline.close()
-
-    def source(self, table: str) -> Rows:
-        connection = self.server.connect(database=self.database)
-        with connection, connection.cursor() as cursor:
-            cursor.execute(f"SELECT * FROM `{table}`")
-            names = [d[0] for d in cursor.description]
-            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-        return {_key(row): row for row in rows}
-
-    def target(self, sink: Sink, table: str) -> tuple[set[str], Rows] | None:
-        target = TargetId(self.database, table)
-        if sink.read_schema(target) is None:
-            return None
-        found = sink.read_table(target)
-        rows = {_key(row): row for row in found.to_pylist()}
-        assert len(rows) == found.num_rows, f"{table} has a key twice"
-        return set(found.column_names), rows
-
-
-def _key(row: dict[str, Any]) -> Any:
-    return (row["id"], row["a"]) if row.get("b") == "second of 1" else row["id"]
-
-
-NIGHTLY = pytest.mark.nightly
-
-
-@pytest.fixture(
-    params=[
-        "mysql-duckdb",
-        "mariadb-postgres",
-        pytest.param("mysql-postgres", marks=NIGHTLY),
-        pytest.param("mariadb-duckdb", marks=NIGHTLY),
-    ]
-)
-def matrix(request: pytest.FixtureRequest, tmp_path: Path) -> Matrix:
-    kind, _, sink = request.param.partition("-")
-    server = request.getfixturevalue(kind)
-    database = request.getfixturevalue(f"{kind}_db")
-    url = ""
-    if sink == "postgres":
-        room = request.getfixturevalue("room")
-        url = room.url(room.database("matrix"))
-    return Matrix(server, database, tmp_path, url)
+STEPS = ((*CAPTURE, *ALTER, *LOAD), (CAPTURED[0], *MERGE), (CAPTURED[1],))
+"""Where runs die after the first statements of all tables, the second, the third."""
 
 
 @pytest.mark.timeout(600)
-def test_every_event_under_every_policy_with_crashes_between(matrix: Matrix) -> None:
-    matrix.sync()  # the log begins before the tables are made
-    matrix.execute(f"CREATE TABLE {t} {case.base}" for t, (case, _) in matrix.tables.items())
-    matrix.execute(f"INSERT INTO {t} VALUES {case.rows}" for t, (case, _) in matrix.tables.items())
-    matrix.sync()
-    assert set(matrix.states().values()) == {"live"}, "tables are taken from their CREATE on"
-    crashes = 0
-    for step in range(max(len(case.statements) for case in CASES)):
-        for table, (case, _) in matrix.tables.items():
-            matrix.execute([s.format(t=table) for s in case.statements[step : step + 1]])
-        for kill, count in LATER_KILLS if step else FIRST_KILLS:
-            crashes += matrix.crash(kill, count)
+def test_every_event_under_every_policy_with_a_kill_at_every_step(
+    pairing: Pairing, tmp_path: Path
+) -> None:
+    url = pairing.room.url(pairing.room.database("matrix")) if pairing.room else ""
+    matrix = Matrix(pairing.server, pairing.database, tmp_path, url)
+    matrix.begin()
+    for number in range(max(len(case.statements) for case in CASES)):
+        matrix.step(number)
+        for point in STEPS[number] if number < len(STEPS) else ():
+            # The first table passes and the second one dies, so that every run gets on.
+            count = 1 if point in (*CAPTURE, *CAPTURED) else 2
+            assert matrix.is_killed(point, count), f"no run came to {point}"
         matrix.sync()
-    assert crashes >= 7, "too few runs were crashed for this test to mean anything"
-    _check(matrix, {"held": "hold", "stopped": "exception"})
-    matrix.apply_held()
-    matrix.sync()
-    _check_decided(matrix)
+    matrix.check()
+    matrix.decide()
 
 
-def _check(matrix: Matrix, waiting: dict[str, str]) -> None:
-    states = matrix.states()
-    with contextlib.closing(child.open_sink(matrix.setup)) as sink:
-        for table, (case, word) in matrix.tables.items():
-            state, found = states[table], matrix.target(sink, table)
-            if state in waiting and word == waiting[state]:
-                assert found is not None, table
-                assert set(found[1]) == {1, 2, 3}, f"{table}: {found[1]}"
-                continue
-            CHECKS[word](matrix, table, case, state, found)
-
-
-def _check_decided(matrix: Matrix) -> None:
-    """What was held and then applied is as if the policy had been to follow."""
-    with contextlib.closing(child.open_sink(matrix.setup)) as sink:
-        for table, (case, word) in matrix.tables.items():
-            if word == "hold":
-                found = matrix.target(sink, table)
-                exactly_the_source(matrix, table, case, matrix.states()[table], found)
-
-
-def exactly_the_source(
-    matrix: Matrix, table: str, case: SchemaCase, state: str, found: Any
+@NIGHTLY
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_one_event_under_every_policy_with_kills_anywhere(
+    pairing: Pairing, tmp_path: Path, case: SchemaCase
 ) -> None:
-    if case.dropped:
-        assert (state, found) == ("dropped", None), table
-        return
-    assert state == "live", f"{table}: {state}"
-    source = matrix.source(table)
-    columns, rows = found
-    if case.name != "made_anew":
-        assert columns == set(next(iter(source.values()))), table
-    assert rows == source, table
+    """Every time from the same beginning: the first run is killed, a second one ends it."""
+    stage = Stage(pairing, tmp_path, case)
+    killed = [
+        (point, count)
+        for point in (*CAPTURE, *CAPTURED, *ALTER, *LOAD, *MERGE)
+        for count in takewhile(partial(stage.goes_on_after, point), (1, 2, 4, 8))
+    ]
+    assert {point for point, _ in killed} >= {*CAPTURE, *CAPTURED}
+    stage.goes_on_after("no point")
+    stage.matrix.decide()
+    print(f"{case.name}: {len(killed)} kills")
 
 
-def everything_of_the_source_and_more(
-    matrix: Matrix, table: str, case: SchemaCase, state: str, found: Any
-) -> None:
-    columns, rows = found
-    if case.name == "to_text":  # no type holds INT and VARCHAR
-        assert (state, set(rows)) == ("held", {1, 2, 3}), table
-        return
-    if case.dropped:
-        assert (state, set(rows)) == ("dropped", {1, 2, 3}), table
-        return
-    assert state == "live", f"{table}: {state}"
-    assert set(case.gone) <= columns, table
-    source = matrix.source(table)
-    assert {k: _only(row, source[k]) for k, row in rows.items()} == source, table
-    if case.name == "drop":
-        assert [rows[k]["a"] for k in (1, 2, 4)] in ([10, 20, None], [None, 20, None]), table
-    if case.name == "rename":
-        assert rows[1]["b"] == "x1", table
+class Stage:
+    """One case, its statements done, and a pipeline that is put back to before them.
 
+    Args:
+        pairing: Source and target.
+        folder: Where all files go.
+        case: The case.
+    """
 
-def as_it_was(matrix: Matrix, table: str, case: SchemaCase, state: str, found: Any) -> None:
-    columns, rows = found
-    if case.dropped:
-        assert (state, set(rows)) == ("dropped", {1, 2, 3}), table
-        return
-    assert state == "live", f"{table}: {state}"
-    assert not set(case.new) & columns, table
-    assert set(case.gone) <= columns, table
-    source = matrix.source(table)
-    if case.name == "truncate":
-        assert set(rows) == {1, 2, 3, 9}, table
-        return
-    aside = matrix.dirty(table)
-    assert bool(aside) == (case.name in ("widen", "to_text")), f"{table}: {aside}"
-    for key in source.keys() - aside:
-        common = columns & set(source[key])
-        assert {c: rows[key][c] for c in common} == {c: source[key][c] for c in common}, table
-    assert rows.keys() - source.keys() <= aside, table
+    def __init__(self, pairing: Pairing, folder: Path, case: SchemaCase) -> None:
+        self.room, self.folder = pairing.room, folder
+        self.target = self.room.database(str(folder)) if self.room else ""
+        url = self.room.url(self.target) if self.room else ""
+        (folder / "run").mkdir()
+        self.matrix = Matrix(pairing.server, pairing.database, folder / "run", url, (case,))
+        self.matrix.begin()
+        shutil.copytree(folder / "run", folder / "kept")
+        self._copy_target(self.target, f"{self.target}_kept")
+        for number in range(len(case.statements)):
+            self.matrix.step(number)
 
+    def goes_on_after(self, point: str, count: int = 1) -> bool:
+        """Kill a run at a point, end it by another, and check; whether the first was killed."""
+        shutil.rmtree(self.folder / "run")
+        shutil.copytree(self.folder / "kept", self.folder / "run")
+        self._copy_target(f"{self.target}_kept", self.target)
+        killed = self.matrix.is_killed(point, count)
+        self.matrix.sync()
+        self.matrix.check()
+        return killed
 
-def stopped(matrix: Matrix, table: str, case: SchemaCase, state: str, found: Any) -> None:
-    # Changes that touch no column's name, type or key go on.
-    assert case.event in ("reorder_columns", "alter_nullability"), f"{table}: {state}"
-    exactly_the_source(matrix, table, case, state, found)
-
-
-CHECKS: dict[PolicyWord, Any] = {
-    "evolve": exactly_the_source,
-    "try_evolve": exactly_the_source,
-    "lenient": everything_of_the_source_and_more,
-    "ignore": as_it_was,
-    "exception": stopped,
-    "hold": stopped,
-}
-
-
-def _only(row: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in like}
+    def _copy_target(self, old: str, new: str) -> None:
+        if self.room is not None:
+            self.room.run(
+                "postgres",
+                f"DROP DATABASE IF EXISTS {new} WITH (FORCE)",
+                f"CREATE DATABASE {new} TEMPLATE {old}",
+            )

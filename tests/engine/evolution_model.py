@@ -14,7 +14,7 @@ from cdc_assets.engine.casts import cast
 from cdc_assets.engine.conform import conform
 from cdc_assets.engine.evolution import EvolutionPlan, Situation, changed_columns
 from cdc_assets.engine.evolve import plan_evolution
-from resources.model.column_change import AddColumn, ColumnChange, DropColumn, RenameColumn
+from resources.model.column_change import FILL, AddColumn, ColumnChange, DropColumn, RenameColumn
 from resources.model.table import Column, TableId, TableSchema
 from resources.model.widening import holds
 from resources.sinks.contract import Capabilities
@@ -22,7 +22,7 @@ from tests.strategies import arrow_values
 
 TABLE = TableId("shop", "t")
 ABLE = Capabilities(
-    schema_changes=frozenset({"add", "drop", "rename", "retype"}), decimal_precision=76
+    schema_changes=frozenset({"add", "drop", "rename", "retype", FILL}), decimal_precision=76
 )
 TYPES = [
     *(pa.int8(), pa.int32(), pa.int64(), pa.uint32(), pa.decimal128(5, 2), pa.float64()),
@@ -39,11 +39,12 @@ def values_of(arrow: pa.DataType) -> st.SearchStrategy[Any]:
 
 @dataclass(frozen=True)
 class Ddl:
-    """One statement: the shape after it, the origin of each column, whether it changed values."""
+    """One statement: the shape after it, the origin of each column, what became of values."""
 
     after: TableSchema
     origins: dict[str, str]
     rewrites: bool = False
+    fills: dict[str, pa.Scalar] = field(default_factory=dict)
 
 
 @dataclass
@@ -68,6 +69,13 @@ class SourceTable:
         made = Column(column, draw(st.sampled_from(types)))
         if kind == "add" and column not in columns:
             return self._become({**columns, column: made}, {**origins, column: ""})
+        if kind == "add filled" and column not in columns:
+            value = draw(values_of(made.type).filter(lambda v: v is not None))
+            self._become({**columns, column: made}, {**origins, column: ""})
+            for row in self.rows.values():
+                row[column] = value
+            fills = {column: pa.scalar(value, made.type)}
+            return Ddl(self.schema, {**origins, column: ""}, fills=fills)
         if column not in columns:
             return None
         if kind == "drop":
@@ -158,7 +166,10 @@ class TargetTable:
         """Return the situation of a statement."""
         s = self.situation
         origins = ddl.origins if told else None
-        return replace(s, before=s.after, after=ddl.after, origins=origins, rewrites=ddl.rewrites)
+        return replace(
+            s, before=s.after, after=ddl.after, origins=origins, rewrites=ddl.rewrites,
+            fills=ddl.fills if told else {},
+        )  # fmt: skip
 
     def follow(self, situation: Situation, plan: EvolutionPlan, source: SourceTable) -> None:
         """Carry a plan out and save what it came to."""
@@ -168,7 +179,7 @@ class TargetTable:
             self.situation = replace(self.situation, live=plan.columns)
         self.situation = replace(
             self.situation, after=situation.after, before=None, origins=None, rewrites=False,
-            kept=plan.kept, ignored=plan.ignored, failed=plan.failed,
+            fills={}, kept=plan.kept, ignored=plan.ignored, failed=plan.failed,
         )  # fmt: skip
         if plan.reread:
             old, self.rows, self.dirty = self.rows, {}, set()
@@ -183,7 +194,9 @@ class TargetTable:
         live = changed_columns(self.situation.live, [change], fold)
         self.situation = replace(self.situation, live=live)
         for row in self.rows.values():
-            if isinstance(change, AddColumn):
+            if isinstance(change, AddColumn) and change.fill is not None:
+                row[change.column.name] = change.fill.value.as_py()
+            elif isinstance(change, AddColumn):
                 row[change.column.name] = row[change.copy_of] if change.copy_of else None
             elif isinstance(change, DropColumn):
                 row.pop(change.name)
@@ -227,7 +240,8 @@ def plan_twice(target: TargetTable, situation: Situation, cut: int) -> Evolution
     assert again.kept == plan.kept
     assert (again.ignored, again.failed, again.waits) == (plan.ignored, plan.failed, plan.waits)
     done = replace(situation, live=changed_columns(live, again.changes, situation.fold))
-    assert plan_evolution(done).changes == ()
+    left = plan_evolution(done).changes
+    assert all(isinstance(c, AddColumn) and c.fill for c in left), "what may come twice"
     for change in plan.changes[:cut]:
         target.change(change)
     return again

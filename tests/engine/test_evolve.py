@@ -222,6 +222,7 @@ def test_the_first_rule_that_is_for_a_change_decides() -> None:
         ("drop_table", "evolve", True, "nothing"),
         ("rename_table", "lenient", False, "nothing"),
         ("rename_table", "try_evolve", False, "apply"),
+        ("rename_table", "evolve", True, "nothing"),
         ("rename_table", "exception", False, "refuse"),
     ],
 )

@@ -23,7 +23,17 @@ from tests.engine.evolution_model import (
     plan_twice,
 )
 
-KINDS = ["add", "drop", "drop+add", "retype", "rename", "swap", "drop+rename", "chain"]
+KINDS = [
+    "add",
+    "add filled",
+    "drop",
+    "drop+add",
+    "retype",
+    "rename",
+    "swap",
+    "drop+rename",
+    "chain",
+]
 COLUMN_EVENTS = ["add_column", "drop_column", "rename_column", "alter_column_type"]
 HAND = Column("hand", pa.string())
 START = TableSchema(

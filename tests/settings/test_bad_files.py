@@ -175,7 +175,7 @@ CASES = {
 }
 
 NOT_BUILT = {
-    "sink": (HEAD + "sink: {type: clickhouse, url: x}\n", "7:14: sink.type `clickhouse` is not"),
+    "sink": (HEAD + "sink: {type: iceberg, url: x}\n", "7:14: sink.type `iceberg` is not"),
 }
 
 SECRETS = {
@@ -219,8 +219,8 @@ SECRETS = {
     ),
     "mistyped key": (HEAD + f"  pasword: {CANARY}\n" + SINK, "7:3: source.pasword is an unknown"),
     "in a section of later": (
-        HEAD + f"sink: {{type: clickhouse, password: {CANARY}}}\n",
-        "7:14: sink.type `clickhouse` is not built yet",
+        HEAD + f"sink: {{type: iceberg, password: {CANARY}}}\n",
+        "7:14: sink.type `iceberg` is not built yet",
     ),
     "after a stray quote": (HEAD + f'  password: "{CANARY}\n' + SINK, "is not YAML"),
     "as an alias": (HEAD + f"  password: *{CANARY}\n" + SINK, "7:13: the file is not YAML"),

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from cdc_assets.connect import engine_options, mysql_settings, open_source, sink_opener
-from cdc_assets.settings import PipelineSettings, load_pipeline, load_pipelines
+from cdc_assets.settings import PipelineFile, PipelineSettings, load_pipeline, load_pipelines
 from resources.errors import ConfigError
 from resources.model.table_id import TableId
 from resources.mysql.log_files_source import BinlogFilesSource
@@ -22,6 +22,9 @@ from tests.settings.files import MINIMAL, minimal, write
 EXAMPLES = Path(__file__).parents[2] / "examples"
 VARIABLES = ("SHOP_PASSWORD", "EVENTS_PASSWORD", "WIKI_PASSWORD", "SHARDS_PASSWORD")
 SECRETS = dict.fromkeys((*VARIABLES, "LEDGER_PASSWORD", "MASK_KEY"), "p@ss/wörd")
+SECRETS |= dict.fromkeys(
+    (("EU_PASSWORD", "US_PASSWORD", "ASIA_PASSWORD", "LAKE_SECRET", "REPORTS_PASSWORD")), "x"
+)
 
 
 def settings_of(folder: Path, source: dict, sink: dict | None = None) -> PipelineSettings:
@@ -29,7 +32,7 @@ def settings_of(folder: Path, source: dict, sink: dict | None = None) -> Pipelin
     return load_pipeline(write(folder, yaml.safe_dump(data)), {})
 
 
-def examples(env: dict[str, str]) -> dict[str, PipelineSettings]:
+def examples(env: dict[str, str]) -> dict[str, PipelineFile]:
     return {p.name: p.resolve(env) for p in load_pipelines(EXAMPLES, env)}
 
 
@@ -70,7 +73,8 @@ def test_engine_options_of_each_kind(tmp_path: Path) -> None:
 
 
 def test_engine_options_have_the_rules_of_the_file() -> None:
-    found = {name: engine_options(p) for name, p in examples(SECRETS).items()}
+    members = [m for file in examples(SECRETS).values() for m in file.members()]
+    found = {member.name: engine_options(member) for member in members}
     order = TableId("shop_07", "orders_2026")
     (route,) = found["shards"].router.routes(order)
     assert (str(route.target), route.shared, route.shard_in_key) == ("dw.orders", True, True)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings import PipelineFile
 from cdc_assets.settings_docs import json_schema, reference
 from cdc_assets.settings_errors import NOT_BUILT_TYPES
 from cdc_assets.settings_examples import EXAMPLES
@@ -58,13 +58,15 @@ def _shows(name: str, top: str, heading: str) -> bool:
 
 def test_the_schema_knows_every_key_and_no_other() -> None:
     schema = json.loads(json_schema())
-    assert set(schema["properties"]) == set(PipelineSettings.model_fields)
-    assert schema["required"] == ["name", "source", "sink"]
+    assert set(schema["properties"]) == set(PipelineFile.model_fields)
+    assert schema["required"] == ["name", "sink"]
+    assert schema["oneOf"] == [{"required": ["source"]}, {"required": ["sources"]}]
     parts = [schema, *schema["$defs"].values()]
     sections = [part for part in parts if "properties" in part]
     assert len(sections) > 15
     assert all(part["additionalProperties"] is False for part in sections)
-    assert set(schema["properties"]["source"]["discriminator"]["mapping"]) == {
+    (source, _) = schema["properties"]["source"]["anyOf"]
+    assert set(source["discriminator"]["mapping"]) == {
         "mysql",
         "mariadb",
         "oceanbase",

@@ -27,22 +27,40 @@ ROOT = Path(__file__).parents[2]
 
 def test_examples_load_together() -> None:
     loaded = load_pipelines(ROOT / "examples", {})
-    names = ["customers", "events", "ledger", "past", "shards", "shop", "wiki"]
+    names = [
+        "customers",
+        "delta_lake",
+        "events",
+        "ledger",
+        "past",
+        "regions",
+        "shards",
+        "shop",
+        "shop_clickhouse",
+        "shop_replica",
+        "wiki",
+    ]
     assert [p.name for p in loaded] == names
-    customers, events, ledger, _, shards, shop, wiki = loaded
+    customers, lake, events, ledger, _, regions, shards, shop, clickhouse, replica, wiki = loaded
+    assert clickhouse.sink.type == "clickhouse"
+    assert (replica.sink.type, replica.sink.max_connections) == ("mysql", 8)
     assert shop.source.host == "127.0.0.1"
     assert shop.source.exclude == ("*.*_tmp", "*._*_gho")
     assert shop.source.snapshot.chunk_rows == 50_000
     assert shop.pipeline.append == ("shop.audit_*",)
     assert wiki.sink.memory_limit == 2 << 30
+    assert (lake.sink.location, lake.sink.history) == ("s3://lake/shop", 14 * 86400)
+    assert lake.transform[0].partition_keys == ("day",)
     assert events.source.grace == 600
     assert shards.route[0].shard.in_key
+    assert [m.name for m in regions.members()] == ["regions__eu", "regions__us", "regions__asia"]
     assert customers.transform[0].mask["phone"].keep_last == 2
     assert ledger.pipeline.schema_changes.events["drop_column"] == "hold"
     missing = [name for p in loaded for name, _ in p.missing_secrets({})]
     assert missing == [
-        "SHOP_PASSWORD", "MASK_KEY", "EVENTS_PASSWORD", "LEDGER_PASSWORD", "SHARDS_PASSWORD",
-        "SHOP_PASSWORD", "WIKI_PASSWORD",
+        "SHOP_PASSWORD", "MASK_KEY", "SHOP_PASSWORD", "LAKE_SECRET", "EVENTS_PASSWORD",
+        "LEDGER_PASSWORD", "EU_PASSWORD", "US_PASSWORD", "ASIA_PASSWORD", "SHARDS_PASSWORD",
+        "SHOP_PASSWORD", "SHOP_PASSWORD", "SHOP_PASSWORD", "REPORTS_PASSWORD", "WIKI_PASSWORD",
     ]  # fmt: skip
 
 

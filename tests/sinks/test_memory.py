@@ -9,6 +9,7 @@ import pytest
 from resources.errors import ConfigError, DirtyRowError
 from resources.sinks.memory import MemorySink
 from tests.contracts.sink_alter import SinkAlter
+from tests.contracts.sink_fill import SinkFill
 from tests.contracts.sink_steps import STEPS, TARGET, fence, keys_of, observe, rows_of
 from tests.contracts.sink_suite import SinkSuite
 
@@ -24,7 +25,7 @@ class AddOnlySink(MemorySink):
     capabilities = replace(MemorySink.capabilities, schema_changes=frozenset({"add"}))
 
 
-class TestSinkWithFewerSchemaChanges(SinkAlter):
+class TestSinkWithFewerSchemaChanges(SinkAlter, SinkFill):
     def open(self, place: str) -> MemorySink:
         return AddOnlySink(place)
 

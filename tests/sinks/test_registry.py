@@ -16,19 +16,22 @@ def test_known_sinks(tmp_path: object) -> None:
     for name, options in (
         ("memory", {"name": "registry"}),
         ("duckdb", {"path": f"{tmp_path}/a"}),
+        ("delta", {"location": f"{tmp_path}/b"}),
         ("postgres", {"url": "postgresql://localhost/lake"}),
+        ("clickhouse", {"path": f"{tmp_path}/c"}),
+        ("mysql", {"host": "localhost", "user": "cdc"}),
     ):
         assert isinstance(open_sink(name, options), Sink)
 
 
-@pytest.mark.parametrize("name", ["clickhouse", "mysql", "delta", "iceberg"])
+@pytest.mark.parametrize("name", ["iceberg", "kafka"])
 def test_sinks_of_later_are_refused_by_name(name: str) -> None:
     with pytest.raises(NotBuiltYet, match=name):
         open_sink(name, {})
 
 
 def test_unknown_sinks_and_options() -> None:
-    with pytest.raises(ConfigError, match="use one of duckdb, memory, postgres"):
+    with pytest.raises(ConfigError, match="use one of .*duckdb, .*memory"):
         open_sink("oracle", {})
     with pytest.raises(ConfigError, match=r"unknown: file; missing: path"):
         open_sink("duckdb", {"file": "x"})

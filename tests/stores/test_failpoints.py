@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 
 import pytest
@@ -32,11 +33,12 @@ def test_sleep_goes_on_after_its_seconds() -> None:
         assert time.monotonic() - began >= 0.2
 
 
-def test_exit_is_a_death_without_clean_up() -> None:
-    process = multiprocessing.get_context("spawn").Process(target=_die)
+@pytest.mark.parametrize(("action", "code"), [("exit", 137), ("kill", -signal.SIGKILL)])
+def test_exit_and_kill_are_deaths_without_clean_up(action: str, code: int) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_die, args=(action,))
     process.start()
     process.join(30)
-    assert process.exitcode == 137
+    assert process.exitcode == code
 
 
 @pytest.mark.parametrize("wanted", ["a.b", "a.b:jump", "a.b:raise:x", "a.b:sleep=x", "a.b:"])
@@ -45,8 +47,8 @@ def test_what_cannot_be_read_is_refused(wanted: str) -> None:
         failpoint("a.b")
 
 
-def _die() -> None:
-    with armed("a.b:exit"):
+def _die(action: str) -> None:
+    with armed(f"a.b:{action}"):
         try:
             failpoint("a.b")
         finally:

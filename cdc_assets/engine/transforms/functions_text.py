@@ -95,6 +95,10 @@ def trim(value: Typed, side: str, cut: str | None) -> Typed:
 def _substring(call: Call) -> Typed:
     text, start = call.text(0), call.whole(1)
     length = call.whole(2) if len(call.args) > 2 else None
+    first, count = call.args[1].constant, call.args[2].constant if length is not None else 0
+    if type(first) is int and type(count) is int and 0 < first <= _LONGEST:
+        cut = "" if length is None else f", {min(max(count, 0), _LONGEST)}"
+        return derive(f"substring({text.sql}, {first}{cut})", text.type, text)
     size = "" if length is None else f", least(greatest({length.sql}, 0), {_LONGEST})"
     begin = f"least(greatest({start.sql}, {-_LONGEST}), {_LONGEST})"
     # MySQL gives nothing at position 0 and for a start before the text, DuckDB goes on from there.

@@ -45,6 +45,11 @@ class Masker:
         """Whether there is anything to do; `apply` gives the same rows back where not."""
         return bool(self.masks) or len(self.schema.columns) != len(self.source.columns)
 
+    @property
+    def hidden_key(self) -> tuple[str, ...]:
+        """The masked columns of the key: what a row is known by is not what the source knows."""
+        return tuple(name for name in self.source.key if name in self.masks)
+
     def apply(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Return rows without excluded columns and with masked values.
 
@@ -92,7 +97,7 @@ class Masker:
 
     def _key(self, key: str) -> str:
         """Return a key's text with masked columns by their digests."""
-        if not key or not any(name in self.masks for name in self.source.key):
+        if not key or not self.hidden_key:
             return key
         values: dict[str, Any] = json.loads(key)
         for name, mask in self.masks.items():

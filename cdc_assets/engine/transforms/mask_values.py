@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import hmac
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,6 +24,8 @@ from resources.model.keys import key_text
 
 DIGEST = 64
 """Hex digits of a SHA-256."""
+_BLOCK = 64
+"""Bytes SHA-256 takes at once."""
 REDACTED = "***"
 
 
@@ -33,15 +35,13 @@ def digests_of(values: pa.Array, mask: Mask) -> pa.Array:
     if is_text(values.type):
         raw = values.cast(pa.large_binary() if values.type == pa.large_string() else pa.binary())
     encoded = pc.dictionary_encode(raw)
-    digest, found = _digest(mask), encoded.dictionary.to_pylist()
-    if raw.type in (pa.binary(), pa.large_binary()):
-        distinct = list(map(digest, found))
-    else:
-        distinct = [digest(canonical(v)) for v in found]
-    offsets = np.arange(len(distinct) + 1, dtype=np.int32) * DIGEST
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer("".join(distinct).encode("ascii"))]
-    texts = pa.Array.from_buffers(pa.string(), len(distinct), buffers)
-    return texts.take(encoded.indices)
+    found = encoded.dictionary.to_pylist()
+    if raw.type not in (pa.binary(), pa.large_binary()):
+        found = [canonical(v) for v in found]
+    digests = b"".join(map(_digest(mask), found)).hex().encode("ascii")
+    offsets = np.arange(len(found) + 1, dtype=np.int32) * DIGEST
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(digests)]
+    return pa.Array.from_buffers(pa.string(), len(found), buffers).take(encoded.indices)
 
 
 def masked_key(value: Any, type_: pa.DataType, mask: Mask) -> str:  # noqa: ANN401 - JSON value
@@ -50,7 +50,7 @@ def masked_key(value: Any, type_: pa.DataType, mask: Mask) -> str:  # noqa: ANN4
         value = bytes.fromhex(value[2:])
     elif pa.types.is_decimal(type_):
         value = Decimal(value)
-    return _digest(mask)(canonical(value))
+    return _digest(mask)(canonical(value)).hex()
 
 
 def canonical(value: Any) -> bytes:  # noqa: ANN401 - any Arrow value
@@ -71,11 +71,22 @@ def canonical(value: Any) -> bytes:  # noqa: ANN401 - any Arrow value
     return str(value).encode()
 
 
-def _digest(mask: Mask) -> Callable[[bytes], str]:
-    salt = mask.salt.encode()
-    if mask.kind == "hmac":
-        return lambda value: hmac.digest(salt, value, "sha256").hex()
-    return lambda value: hashlib.sha256(salt + value).hexdigest()
+def _digest(mask: Mask) -> Callable[[bytes], bytes]:
+    salt, sha256 = mask.salt.encode(), hashlib.sha256
+    if mask.kind != "hmac":
+        return lambda value: sha256(salt + value).digest()
+    # What the key does to either hash is done once, not per value as `hmac.digest` does it: that
+    # takes a quarter of the time. RFC 2104, section 4.
+    key = (salt if len(salt) <= _BLOCK else sha256(salt).digest()).ljust(_BLOCK, b"\0")
+    inner, outer = (sha256(bytes(b ^ pad for b in key)) for pad in (0x36, 0x5C))
+
+    def digest(value: bytes) -> bytes:
+        within, around = inner.copy(), outer.copy()
+        within.update(value)
+        around.update(within.digest())
+        return around.digest()
+
+    return digest
 
 
 def _filled(values: pa.Array, value: object) -> pa.Array:
@@ -141,7 +152,9 @@ def _phone(values: pa.Array, mask: Mask) -> pa.Array:
         hidden = [phone_text(v, mask) for v in distinct.dictionary.to_pylist()]
         return pa.array(hidden, values.type).take(distinct.indices)
     digit = (data >= ord("0")) & (data <= ord("9"))
-    ends = np.zeros(len(data) + 1, np.int64)
+    ends: npt.NDArray[np.integer[Any]] = np.zeros(
+        len(data) + 1, np.int32 if len(data) < 2**31 else np.int64
+    )
     np.cumsum(digit, out=ends[1:])
     first, last = ends[offsets[:-1] - low], ends[offsets[1:] - low]
     shown = np.where(last - first > mask.keep_last, mask.keep_last, 0)

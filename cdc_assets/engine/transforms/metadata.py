@@ -27,9 +27,9 @@ class BatchContext:
     Args:
         table: The source table.
         source: Name of the source.
-        position: Position of the segment, or the chunk of a snapshot, in words.
+        position: Position of the segment's end, in words; empty without a segment.
         gtid: GTID set at the segment's end, empty where there is none.
-        segment: Segment number, 0 for a snapshot.
+        segment: Segment number; of a snapshot's rows the last one before it, 0 for none.
         loaded_at_us: Time of the run, microseconds since the epoch.
         pipeline: The pipeline's name.
     """

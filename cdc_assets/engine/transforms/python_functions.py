@@ -76,7 +76,7 @@ class ArrowFunction:
             return self._checked(args, rows), NONE
         except ConfigError:
             raise
-        except Exception:
+        except Exception:  # of the user's own code: it may raise anything
             return self._without_failing(args, rows)
 
     def _without_failing(self, args: Sequence[pa.Array], rows: int) -> tuple[pa.Array, Indices]:
@@ -89,7 +89,7 @@ class ArrowFunction:
                 part(indices)
             except ConfigError:
                 raise
-            except Exception as error:
+            except Exception as error:  # as above; its class alone is told, for texts have values
                 return Refusal(self.name, type(error).__name__)
             return None
 
@@ -176,7 +176,7 @@ def _load(path: str, version: tuple[int, int], where: str) -> Mapping[str, Arrow
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except Exception as error:  # the file is the user's own code
         del sys.modules[name]
         raise ConfigError(
             f"the functions file {path} cannot be run: {type(error).__name__}: {error}",

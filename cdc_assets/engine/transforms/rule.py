@@ -121,6 +121,11 @@ class TransformRule:
         """Return where an expression stands, the file and line where they are known."""
         return dict(self.wheres).get(text, self.where)
 
+    @property
+    def reads_all(self) -> bool:
+        """Whether every column of the table is in the target, whichever it has."""
+        return not self.projection or any(item.strip() == "*" for item in self.projection)
+
     def applies(self, table: TableId, fold_case: bool = False) -> bool:
         """Return whether the rule is about a table.
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cdc_assets.engine.conform import BadRow
 from cdc_assets.engine.transforms.compiler import Plan, compile_plan, lineage
 from cdc_assets.engine.transforms.evaluate import Selected, bits_of
 from cdc_assets.engine.transforms.metadata import METADATA, BatchContext
@@ -34,21 +35,6 @@ FILTER = "filter"
 
 
 @dataclass(frozen=True)
-class FailedRow:
-    """A row that could not be transformed.
-
-    Args:
-        index: Its index in the batch that was given.
-        column: The output column at fault, or `filter`.
-        message: What is wrong, without values.
-    """
-
-    index: int
-    column: str
-    message: str
-
-
-@dataclass(frozen=True)
 class Transformed:
     """A transformed batch.
 
@@ -59,7 +45,7 @@ class Transformed:
     """
 
     rows: pa.RecordBatch
-    failed: list[FailedRow]
+    failed: list[BadRow]
     skipped: int
 
 
@@ -80,6 +66,9 @@ class Transform:
         self.schema: TableSchema = plan.schema
         self.partition_keys: tuple[str, ...] = plan.rule.partition_keys
         self.lineage: Mapping[str, frozenset[str]] = MappingProxyType(lineage(plan))
+        self.plain: Mapping[str, str] = MappingProxyType(
+            {o.column.name: o.source for o in plan.outputs if o.source is not None}
+        )
         self.needed: frozenset[str] = plan.needed
         self.watched: frozenset[str] = plan.watched
 
@@ -155,7 +144,7 @@ class _Batch:
     def __init__(self, plan: Plan, rows: pa.RecordBatch, context: BatchContext) -> None:
         self._plan, self._rows, self._context = plan, rows, context
         self._found = plan.program.run(rows, context)
-        self._errors: dict[int, FailedRow] = {}
+        self._errors: dict[int, BadRow] = {}
         self.bad: Mask = np.zeros(rows.num_rows, bool)
 
     def passes(self, judged: Mask) -> Mask:
@@ -225,7 +214,7 @@ class _Batch:
             for i in range(len(self._plan.outputs))
         ]
 
-    def failed(self) -> list[FailedRow]:
+    def failed(self) -> list[BadRow]:
         """Return the rows set aside, by index."""
         return [self._errors[i] for i in sorted(self._errors)]
 
@@ -241,7 +230,7 @@ class _Batch:
 
     def _set_bad(self, indices: npt.NDArray[np.int64], column: str, message: str) -> None:
         for index in indices.tolist():
-            self._errors.setdefault(index, FailedRow(index, column, message))
+            self._errors.setdefault(index, BadRow(index, column, message))
         self.bad[indices] = True
 
 

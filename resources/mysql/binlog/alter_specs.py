@@ -34,6 +34,8 @@ _FILLS_ROWS = frozenset(
 """Words in a new column's definition that can give its old rows another value than NULL."""
 _UNTOLD = _COMPUTED | {"SERIAL", "SYSTEM", "PERIOD", "VERSIONING"}
 """Words in a column's new definition that give it values no shape shows."""
+_NUMBERED = _UNTOLD | {"AUTO_INCREMENT", "PRIMARY"}
+"""Words in a new column's definition that give rows values of their own."""
 _MAKE_ROOM = frozenset({"UNIQUE", "PRIMARY", "PARTITION"})
 """Words of parts that some rows may not fit."""
 _PARTITION_CHANGES = frozenset({"DROP", "TRUNCATE", "EXCHANGE", "DISCARD", "IMPORT", "REPAIR"})
@@ -79,7 +81,7 @@ def _spec_effects(statement: Statement, table: TableId, spec: list[Token]) -> It
         yield from _other_table(statement, spec, words)
     elif first == "RENAME" and second == "COLUMN":
         yield Effect(table, "alter", True, doubt="names")
-    elif _redefines(words) or _copies(words):
+    elif _redefines(words) or _copies(words) or _fills(words):
         yield Effect(table, "alter", True, doubt="values")
     elif first in _PARTITION_CHANGES - {"DROP"}:
         yield Effect(table, "alter", True)
@@ -92,6 +94,11 @@ def _redefines(words: list[str]) -> bool:
     if words[:2] == ["CONVERT", "TO"]:
         return True
     return words[0] in ("MODIFY", "CHANGE") and _UNTOLD.isdisjoint(words) if words else False
+
+
+def _fills(words: list[str]) -> bool:
+    """Return whether a part adds columns that may have one and the same value in every row."""
+    return words[:1] == ["ADD"] and _rewrites(words) and _NUMBERED.isdisjoint(words)
 
 
 def _copies(words: list[str]) -> bool:

@@ -221,7 +221,7 @@ def _rejected(
     with pa.ipc.new_stream(sink, image.schema) as writer:
         writer.write_batch(image)
     return RejectedRow(
-        table=schema.table,
+        schema=schema,
         seq=row.column(SEQ)[0].as_py(),
         op=RowKind(row.column(OP)[0].as_py()),
         ts_us=row.column(TS)[0].value,

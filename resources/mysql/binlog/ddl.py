@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
-from resources.model.change import TableNotice
+from resources.model.change import Fills, TableNotice
 from resources.model.table import TableId, TableSchema
 from resources.mysql.binlog.alter_specs import alter_effects
 from resources.mysql.binlog.bodies import Query
@@ -57,6 +57,8 @@ class TableEffect:
         shape: The table's shape afterwards, where it is known.
         origins: Per column of `shape` its name before, empty for a new one.
         was: The name the table had before, where it was renamed.
+        fills: As in `TableNotice`.
+        now: As in `TableNotice`.
         doubt: What the words say it rewrites for, where shapes may show that it does not; as in
             `Effect`.
     """
@@ -68,6 +70,8 @@ class TableEffect:
     shape: TableSchema | None = None
     origins: tuple[str, ...] = ()
     was: TableId | None = None
+    fills: Fills = ()
+    now: TableId | None = None
     doubt: Doubt = ""
 
     def notice(self, seq: int, position: str) -> TableNotice:
@@ -87,6 +91,8 @@ class TableEffect:
             self.shape,
             self.origins,
             self.was,
+            self.fills,
+            self.now,
         )
 
 

@@ -27,7 +27,7 @@ class Effect:
         rewrites: Whether rows or values may change without row events.
         database: Without a table: which database's tables; None for any.
         doubt: Why it may rewrite, where shapes can show that it does not: `names` where columns
-            have other names, `values` where they are defined anew or copied.
+            have other names, `values` where they are defined anew, copied or added with a value.
     """
 
     table: TableId | None

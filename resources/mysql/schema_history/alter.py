@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from resources.model.change import Fills
 from resources.model.table import Column, TableId
 from resources.mysql.binlog.alter_specs import OPTIONS
 from resources.mysql.binlog.sql_tokens import ServerKind
@@ -24,6 +25,7 @@ from resources.mysql.schema_history.definitions import (
     parse_index,
 )
 from resources.mysql.schema_history.draft import Draft
+from resources.mysql.schema_history.fills import fill_of
 from resources.mysql.schema_history.shape import TableShape
 from resources.mysql.schema_history.words import CannotTellError, Words
 
@@ -88,7 +90,21 @@ def alter_shape(
         if not _read(spec, plan, shape, database_charset):
             break  # a list of partitions or an order follows
     after, origins = _carried_out(shape, plan, words, server)
-    return replace(table_change(shape, after, origins), redefined=_redefined(shape, plan))
+    change = table_change(shape, after, origins)
+    return replace(change, redefined=_redefined(shape, plan), fills=_fills(after, plan))
+
+
+def _fills(after: TableShape, plan: _Plan) -> Fills | None:
+    """Return what rows have in the columns added, None if it cannot be told."""
+    try:
+        found = [
+            (definition.name, fill_of(definition, after.schema.column(definition.name)))
+            for old, definition in plan.defined
+            if not old
+        ]
+    except CannotTellError:
+        return None
+    return tuple((name, value) for name, value in found if value is not None)
 
 
 def _redefined(shape: TableShape, plan: _Plan) -> frozenset[str]:

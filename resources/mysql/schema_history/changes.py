@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from resources.model.change import Fills
 from resources.model.table import Column, TableId
 from resources.mysql.schema_history.shape import TableShape
 
@@ -107,6 +108,7 @@ class TableChange:
         unknown: Why the shape afterwards cannot be told; empty if it can.
         redefined: Columns with new definitions, be they other ones or not, by their names before.
         like: The table that a new one was made like (`CREATE TABLE … LIKE`).
+        fills: What the rows there have in new columns, but for NULL; None if it cannot be told.
     """
 
     table: TableId
@@ -118,6 +120,7 @@ class TableChange:
     redefined: frozenset[str] = frozenset()
     unknown: str = ""
     like: TableId | None = None
+    fills: Fills | None = None
 
 
 def table_change(

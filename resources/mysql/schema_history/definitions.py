@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from resources.model.table import Column
-from resources.mysql.binlog.sql_tokens import ServerKind
+from resources.mysql.binlog.sql_tokens import ServerKind, Token
 from resources.mysql.schema_history.character_sets import (
     CHARSETS,
     accept_charset,
@@ -75,6 +75,7 @@ class ColumnDefinition:
         invisible: Whether it is invisible.
         comment: Its comment.
         indexes: Indexes it makes by itself.
+        default: The tokens of its default, none if it names none.
         place: Where ALTER puts it: None for the end or its old place, empty for the first place,
             else the name of the column before.
     """
@@ -88,6 +89,7 @@ class ColumnDefinition:
     invisible: bool = False
     comment: str = ""
     indexes: tuple[IndexKind, ...] = ()
+    default: tuple[Token, ...] = ()
     place: str | None = None
 
 
@@ -132,6 +134,8 @@ def _attribute(words: Words, column: ColumnDefinition) -> ColumnDefinition:
         return replace(column, collation=words.charset_name())
     if words.accept("AFTER"):
         return replace(column, place=words.need_identifier())
+    if words.accept("DEFAULT"):
+        return replace(column, default=words.value())
     if words.peek_word() in ("GENERATED", "AS"):
         return replace(column, generated=_generation(words))
     _harmless_attribute(words)
@@ -161,8 +165,8 @@ def _generation(words: Words) -> str:
 
 def _harmless_attribute(words: Words) -> None:
     """Pass an attribute that shows in no schema."""
-    if words.accept("DEFAULT") or words.sequence("ON", "UPDATE"):
-        words.skip_value()
+    if words.sequence("ON", "UPDATE"):
+        words.value()
     elif words.accept("COLUMN_FORMAT", "STORAGE"):
         words.need_identifier()
     elif words.accept("ENGINE_ATTRIBUTE", "SECONDARY_ENGINE_ATTRIBUTE"):

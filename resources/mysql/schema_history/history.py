@@ -224,6 +224,8 @@ class SchemaHistory:
         rewritten = self._rewritten(query, effects)
         self._end_lineages(rewritten, {k for k, c in changes.items() if c.changes or c.unknown})
         out = {self._key(effect.table): effect for effect in effects}
+        moved = (c for c in changes.values() if c.was is not None and not is_gone(c))
+        names = {self._key(c.was): c.table for c in moved if c.was is not None}
         for key, change in changes.items():
             effect = self._take(change, key, here, before, query, key in rewritten)
             if effect is not None and self._wanted(change.table):
@@ -236,7 +238,9 @@ class SchemaHistory:
             if key in out and self._complete and never:
                 del out[key]
             elif key in out and sure:
-                out[key] = told_effect(out[key], change, before, query)
+                told = told_effect(out[key], change, before, query)
+                away = told.kind == "rename_away"
+                out[key] = replace(told, now=names.get(key)) if away else told
         return list(out.values())
 
     def _take(

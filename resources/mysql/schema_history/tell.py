@@ -64,18 +64,20 @@ def told_effect(
     if change.unknown:
         return effect
     if change.after is None:
-        return replace(effect, kind="drop")
+        return replace(effect, kind="rename_away" if effect.kind == "rename" else "drop")
     told = replace(effect, shape=change.after.named(effect.table).schema, origins=change.origins)
     if change.was is None:
         return told if change.before is not None else replace(told, kind="create")
     if is_swap(change, before):
         return replace(told, origins=swap_origins(change, before))
     if effect.doubt == "names" or (
-        effect.doubt == "values" and keeps_values(change, query, before.server)
+        effect.doubt == "values"
+        and change.fills is not None
+        and keeps_values(change, query, before.server)
     ):
-        told = replace(told, rewrites=False)
+        told = replace(told, rewrites=False, fills=change.fills or ())
     renamed = before.key(change.was) != before.key(change.table)
-    return replace(told, was=change.was) if renamed else told
+    return replace(told, kind="rename", was=change.was) if renamed else told
 
 
 def was_not_there(change: TableChange, before: Shapes) -> bool:

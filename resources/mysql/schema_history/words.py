@@ -120,11 +120,17 @@ class Words(Statement):
         """Return the tokens left, parted at commas outside parentheses."""
         return [Words(self.query, tokens) for tokens in self.specs()]
 
-    def skip_value(self) -> None:
-        """Pass one plain value: a literal, a name, a function call or an expression in parentheses.
+    def value(self) -> tuple[Token, ...]:
+        """Pass one plain value and return its tokens.
 
-        Character set introducers, `DATE '…'`, signs and concatenated strings count.
+        It is a literal, a name, a function call or an expression in parentheses. Character set
+        introducers, `DATE '…'`, signs and concatenated strings count.
         """
+        begin = self._pos
+        self._pass_value()
+        return tuple(self.tokens[begin : self._pos])
+
+    def _pass_value(self) -> None:
         while self.mark("-") or self.mark("+") or self.mark("."):
             pass
         if self.starts("("):

@@ -88,7 +88,7 @@ def evaluated(
         made = transform_of("id", f"{text} AS v")
         done = made.apply_rows(batch, CONTEXT)
         found = dict(zip(*(done.rows.column(i).to_pylist() for i in (0, 1)), strict=True))
-        failed = {f.index for f in done.failed}
+        failed = {f.row for f in done.failed}
         values[name] = ["failed" if n in failed else found[n] for n in range(batch.num_rows)]
         types[name] = made.schema.column("v").type
     return values, types

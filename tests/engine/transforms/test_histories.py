@@ -196,7 +196,7 @@ def test_rows_without_a_key_are_set_aside_and_their_deletes_have_nothing_to_dele
     changes = change_rows([(INS, row), (UB, row), (UA, {**row, "a": 3}), (DEL, row)], TABLE)
     done = transform.apply(changes, CONTEXT)
     assert [(r["_cdc_op"], r["a"]) for r in done.rows.to_pylist()] == [(UA, 3)]
-    assert [(f.index, f.column, f.message) for f in done.failed] == [
+    assert [(f.row, f.column, f.message) for f in done.failed] == [
         (0, "a", "a column of the key is NULL")
     ]
 
@@ -215,7 +215,7 @@ def test_an_expression_that_fails_sets_its_row_aside_and_never_the_batch() -> No
     found = [(r["_cdc_op"], r["id"], r["n"]) for r in done.rows.to_pylist()]
     assert found == [(INS, 0, 7), (DEL, 3, None), (DEL, 4, None), (INS, 5, -3)]
     message = "`CAST(b AS SIGNED) AS n` cannot be evaluated for this row"
-    assert [(f.index, f.column, f.message) for f in done.failed] == [
+    assert [(f.row, f.column, f.message) for f in done.failed] == [
         (1, "n", message),
         (2, "n", message),
     ]
@@ -226,7 +226,7 @@ def test_a_filter_that_fails_sets_its_row_aside() -> None:
     rows = [(INS, {"id": n, "a": 1, "b": b}) for n, b in enumerate(["5", "x", "2"])]
     done = transform.apply(change_rows([*rows, (DEL, rows[1][1])], TABLE), CONTEXT)
     assert [(r["_cdc_op"], r["id"]) for r in done.rows.to_pylist()] == [(INS, 0), (DEL, 1)]
-    assert [(f.index, f.column) for f in done.failed] == [(1, "filter")]
+    assert [(f.row, f.column) for f in done.failed] == [(1, "filter")]
     assert done.skipped == 1
 
 

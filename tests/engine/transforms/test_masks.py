@@ -168,7 +168,7 @@ def test_rows_that_could_not_be_decoded_are_masked_too(
         writer.write_batch(rows)
     plain = rows.column("k")[0].as_py()
     rejected = RejectedRow(
-        TABLE, 1, RowKind.INSERT, 0, "", key_text({"k": plain}), "s", "E", "m", b"secret",
+        schema, 1, RowKind.INSERT, 0, "", key_text({"k": plain}), "s", "E", "m", b"secret",
         sink.getvalue().to_pybytes(),
     )  # fmt: skip
     done = found.apply_rejected(rejected)

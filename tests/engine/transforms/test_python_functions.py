@@ -73,14 +73,14 @@ def test_rows_a_function_raises_on_are_set_aside_alone(path: str) -> None:
         {"id": 2, "v": 20},
         {"id": 3, "v": None},
     ]
-    assert [(f.index, f.column) for f in done.failed] == [(1, "v"), (4, "v")]
+    assert [(f.row, f.column) for f in done.failed] == [(1, "v"), (4, "v")]
 
 
 def test_rows_whose_arguments_fail_are_set_aside(path: str) -> None:
     made = transform_of("id", "picky(CAST(s AS SIGNED)) AS v", functions=path)
     done = run(made, {"s": "7"}, {"s": "x"})
     assert done.rows.to_pylist() == [{"id": 0, "v": 70}]
-    assert [f.index for f in done.failed] == [1]
+    assert [f.row for f in done.failed] == [1]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ MAKE = (
 )
 
 Told = tuple[str, str, bool, str, str]
-"""Of a notice: table, kind, whether it rewrites, origins (`*` for as they were), name before."""
+"""Of a notice: table, kind, whether it rewrites, origins (`*` for as they were), its other name."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ ALTERS = (
     _form("ALTER TABLE a MODIFY n BIGINT AFTER v3", ("a", "alter", False, "v3 n f id w g")),
     _form("ALTER TABLE a MODIFY g SMALLINT", ("a", "alter", True, "*")),
     _form("ALTER TABLE a DROP COLUMN w, DROP g", ("a", "alter", False, "v3 n f id")),
-    _form("ALTER TABLE a ADD d INT NOT NULL DEFAULT 5", ("a", "alter", True, "v3 n f id ")),
+    _form("ALTER TABLE a ADD d INT NOT NULL DEFAULT 5", ("a", "alter", False, "v3 n f id ")),
     _form("ALTER TABLE a ADD (p INT, q INT)", ("a", "alter", False, "v3 n f id d  ")),
     _form("ALTER TABLE a DROP p, ADD p CHAR(5)", ("a", "alter", False, "v3 n f id d q ")),
     _form("CREATE UNIQUE INDEX i ON a (n)", ("a", "alter", False, "*")),
@@ -77,15 +77,19 @@ TABLES = (
     _form("CREATE TEMPORARY TABLE e (id INT)"),
     _form("CREATE OR REPLACE TABLE c (k INT PRIMARY KEY)", ("c", "create", True), only="mariadb"),
     _form("CREATE OR REPLACE TABLE c LIKE a", ("c", "create", True), only="mariadb"),
-    _form("ALTER TABLE a RENAME TO a2", ("a", "drop", True), ("a2", "rename", True, "*", "a")),
+    _form(
+        "ALTER TABLE a RENAME TO a2",
+        ("a", "rename_away", True, "", "a2"),
+        ("a2", "rename", True, "*", "a"),
+    ),
     _form(
         "ALTER TABLE a2 RENAME a, ADD COLUMN z INT FIRST",
         ("a", "rename", True, " id v n", "a2"),
-        ("a2", "drop", True),
+        ("a2", "rename_away", True, "", "a"),
     ),
     _form(
         "RENAME TABLE b TO b2, a TO b",
-        ("a", "drop", True),
+        ("a", "rename_away", True, "", "b"),
         ("b", "rename", True, "*", "a"),
         ("b2", "rename", True, "*", "b"),
     ),
@@ -94,17 +98,25 @@ TABLES = (
         ("b", "rename", True, "*", "b2"),
         ("b2", "rename", True, "*", "b"),
     ),
-    _form("RENAME TABLE b TO x, x TO y", ("b", "drop", True), ("y", "rename", True, "*", "b")),
+    _form(
+        "RENAME TABLE b TO x, x TO y",
+        ("b", "rename_away", True, "", "y"),
+        ("y", "rename", True, "*", "b"),
+    ),
     _form("RENAME TABLE y TO x, x TO y", ("y", "rename", True)),
     _form(
         f"RENAME TABLE y TO {TWO}.y, b2 TO y",
-        ("b2", "drop", True),
+        ("b2", "rename_away", True, "", "y"),
         ("y", "rename", True, "*", "b2"),
         ("two.y", "rename", True, "*", "y"),
     ),
-    _form(f"RENAME TABLE d TO {OUT}.d", ("d", "drop", True)),
+    _form(f"RENAME TABLE d TO {OUT}.d", ("d", "rename_away", True)),
     _form(f"RENAME TABLE {OUT}.d TO d", ("d", "rename", True, "")),
-    _form(f"ALTER TABLE d RENAME {TWO}.d", ("d", "drop", True), ("two.d", "rename", True, "")),
+    _form(
+        f"ALTER TABLE d RENAME {TWO}.d",
+        ("d", "rename_away", True, "", "two.d"),
+        ("two.d", "rename", True, ""),
+    ),
     _form("DROP TABLE IF EXISTS nowhere, y", ("y", "drop", True)),
     _form("DROP TABLE IF EXISTS nowhere"),
     _form("CREATE TABLE nowhere (id INT PRIMARY KEY)", ("nowhere", "create", False)),
@@ -178,9 +190,7 @@ def _name(table: TableId) -> str:
 
 def _require_told(step: Step) -> None:
     loud = [n for n in step.notices if n.rewrites or n.shape or n.kind != "alter"]
-    told = sorted(
-        (_name(n.table), n.kind, n.rewrites, n.origins, n.was and _name(n.was)) for n in loud
-    )
+    told = sorted((_name(n.table), n.kind, n.rewrites, n.origins, _other_name(n)) for n in loud)
     assert len(told) == len(step.form.told), (step.form.sql, told)
     for found, wanted in zip(told, sorted(step.form.told, key=str), strict=True):
         assert found[:3] == wanted[:3], step.form.sql
@@ -189,10 +199,15 @@ def _require_told(step: Step) -> None:
         assert found[4] == (wanted[4] if len(wanted) > 4 else None), step.form.sql
 
 
+def _other_name(notice: TableNotice) -> str | None:
+    other = notice.was or notice.now
+    return None if other is None else _name(other)
+
+
 def _require_as_catalog(step: Step) -> None:
     """Require the catalog's own shape of every notice, and a notice of every table that changed."""
     for notice in step.notices:
-        if notice.kind == "drop":
+        if notice.kind in ("drop", "rename_away"):
             assert notice.table not in step.after, step.form.sql
         elif notice.shape is not None:
             assert notice.shape == step.after[notice.table], step.form.sql

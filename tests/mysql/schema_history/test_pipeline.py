@@ -7,64 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from cdc_assets.engine.run import run_snapshot, run_sync
-from resources.model.table import TableId
-from tests import oracle
 from tests.e2e import child
+from tests.e2e.room import Line
 from tests.mysql.room import tcp_settings
 from tests.servers.family import FamilyServer
 
 KILLS = ("capture.before_commit", "capture.after_commit", "segment.after_rename")
 
 
-class Line:
-    """A pipeline over two tables of one database."""
-
-    def __init__(self, server: FamilyServer, database: str, home: Path) -> None:
-        self.server, self.database = server, database
-        # Tables wait to be read again, so that the tests see which ones had to be.
-        self.setup = child.Setup(tcp_settings(server), database, home, {"reread": False})
-
-    def execute(self, *statements: str) -> None:
-        connection = self.server.connect(database=self.database)
-        with connection, connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-
-    def sync(self) -> dict[str, tuple[str, str]]:
-        """Outcome and reason by table."""
-        pipeline = child.open_pipeline(self.setup)
-        try:
-            report = run_sync(pipeline)
-            return {t.table: (r.outcome, r.reason) for t, r in report.tables.items()}
-        finally:
-            pipeline.close()
-
-    def load(self, table: str) -> None:
-        pipeline = child.open_pipeline(self.setup)
-        try:
-            run_snapshot(pipeline, TableId(self.database, table))
-        finally:
-            pipeline.close()
-
-    def require_equal(self, *tables: str) -> None:
-        for table in tables:
-            there = oracle.mysql_rows(self.server.connect(), self.database, table)
-            here = oracle.duckdb_rows(str(self.setup.lake), self.database, table)
-            assert not (difference := oracle.compare(table, there, here)), difference
-
-
 @pytest.fixture
 def line(nameless: FamilyServer, family_db: str, tmp_path: Path) -> Line:
-    line = Line(nameless, family_db, tmp_path)
+    # Tables wait to be read again, so that the tests see which ones had to be.
+    setup = child.Setup(tcp_settings(nameless), family_db, tmp_path, {"reread": False})
+    line = Line(nameless, setup)
     line.execute(
         "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(10), b VARCHAR(10))",
         "CREATE TABLE u (id INT PRIMARY KEY, e ENUM('x','y'), n BIGINT UNSIGNED)",
         "INSERT INTO t VALUES (1, 'a1', 'b1'), (2, 'a2', 'b2')",
         "INSERT INTO u VALUES (1, 'x', 18446744073709551615)",
     )
-    line.load("t")
-    line.load("u")
+    line.load("t", "u")
     return line
 
 
@@ -87,21 +49,20 @@ def test_ddl_and_kills_between_end_equal(line: Line) -> None:
         change()
         line.execute("DROP INDEX b ON t", "CREATE TABLE IF NOT EXISTS v (id INT PRIMARY KEY)")
         change()
-        assert not child.run(line.setup, "sync", f"{kill}:exit:1")
+        assert line.is_killed(kill)
         change()
-        outcomes = line.sync()
+        outcomes = line.outcomes()
         assert {outcomes[table][0] for table in "tu"} == {"applied"}, outcomes
         line.require_equal("t", "u")
     # Columns of one type change places: no table map shows it.
     line.execute("ALTER TABLE t MODIFY a VARCHAR(10) AFTER b", "ALTER TABLE u ADD m INT FIRST")
     change()
-    assert not child.run(line.setup, "sync", "capture.after_commit:exit:1")
+    assert line.is_killed("capture.after_commit")
     change()
     line.sync()
-    line.load("t")
-    line.load("u")
+    line.load("t", "u")
     change()
-    outcomes = line.sync()
+    outcomes = line.outcomes()
     assert {outcomes[table][0] for table in "tu"} == {"applied"}
     line.require_equal("t", "u")
 
@@ -111,7 +72,7 @@ def test_a_table_altered_behind_the_log_stops_alone_and_shows_both_shapes(line: 
     line.sync()
     line.execute("SET sql_log_bin = 0", "ALTER TABLE t ADD COLUMN c INT")
     line.execute("INSERT INTO t VALUES (4, 'a4', 'b4', 4)", "INSERT INTO u VALUES (2, 'y', 2)")
-    outcomes = line.sync()
+    outcomes = line.outcomes()
     outcome, reason = outcomes["t"]
     assert outcome == "needs_snapshot"
     assert "cannot be decoded: another number of columns: by its history it is (id int" in reason
@@ -120,7 +81,7 @@ def test_a_table_altered_behind_the_log_stops_alone_and_shows_both_shapes(line: 
     line.require_equal("u")
     line.load("t")
     line.execute("UPDATE t SET c = 5, a = 'x'", "INSERT INTO u VALUES (3, 'x', 3)")
-    outcomes = line.sync()
+    outcomes = line.outcomes()
     assert {outcomes[table][0] for table in "tu"} == {"applied"}
     line.require_equal("t", "u")
 
@@ -136,5 +97,5 @@ def test_what_was_captured_by_an_edited_file_is_not_followed_behind_its_back(lin
     line.sync()
     line.load("t")
     line.execute("INSERT INTO t VALUES (5, 'b5', 'a5')")
-    assert line.sync()["t"][0] == "applied"
+    assert line.outcomes()["t"][0] == "applied"
     line.require_equal("t", "u")

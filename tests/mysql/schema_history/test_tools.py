@@ -92,7 +92,7 @@ def test_a_copy_by_a_name_of_no_tool_is_a_table_that_is_renamed(run: Run) -> Non
     told = [(e.table.table, e.kind, e.rewrites) for e in _told(run)]
     copy = [("orders_fresh", "create", False), ("orders_fresh", "alter", False)]
     assert told[:2] == copy
-    assert sorted(told[2:]) == [("orders", "rename", True), ("orders_fresh", "drop", True)]
+    assert sorted(told[2:]) == [("orders", "rename", True), ("orders_fresh", "rename_away", True)]
 
 
 def test_every_recording_is_of_a_run_that_is_judged() -> None:

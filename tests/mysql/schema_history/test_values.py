@@ -195,7 +195,10 @@ def test_definitions_that_may_change_values_ask_for_a_reread(kind: ServerKind) -
     assert not _effect("INT", "ALTER TABLE t MODIFY c INT NOT NULL", 1 << 21, kind)
     computed = "INT, g INT AS (c + 1)"
     assert _effect(computed, "ALTER TABLE t MODIFY c BIGINT", strict, kind), "g is computed anew"
-    assert _effect("INT", "ALTER TABLE t MODIFY c BIGINT, ADD d INT DEFAULT 5", strict, kind)
+    both = "ALTER TABLE t MODIFY c {}, ADD d {}"
+    assert not _effect("INT", both.format("BIGINT", "INT DEFAULT 5"), strict, kind)
+    assert _effect("INT", both.format("SMALLINT", "INT DEFAULT 5"), strict, kind)
+    assert _effect("INT", both.format("BIGINT", "DOUBLE DEFAULT 0.1"), strict, kind)
     swapped = "ALTER TABLE t CHANGE c d BIGINT, ADD c VARCHAR(20) FIRST, RENAME COLUMN id TO i"
     assert not _effect("INT", swapped, strict, kind)
 

@@ -1,0 +1,185 @@
+"""Arrow columns -> JSON text, column by column.
+
+In: arrays of a change batch. Out: arrays of JSON texts, null where the value is; objects joined
+out of them. No Python object is made per cell, but for binary values (base64).
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.sinks.decimal_text import decimal_text
+
+TEXT = pa.large_string()
+"""The type of every text here: joined texts of many rows may pass 2 GB."""
+Piece: TypeAlias = pa.Array | pa.Scalar
+NULL = pa.scalar("null", TEXT)
+_CONTROL = "[\\x00-\\x1f]"
+_SPECIAL = '[\\x00-\\x1f"\\\\]'
+
+
+def constant(text: str) -> pa.Scalar:
+    """Return text to be joined to every row's."""
+    return pa.scalar(text, TEXT)
+
+
+def joined(pieces: Iterable[Piece]) -> pa.Array:
+    """Return the pieces of every row as one text; null where one of them is."""
+    return pc.binary_join_element_wise(*pieces, constant(""))
+
+
+def or_null(text: pa.Array) -> pa.Array:
+    """Return the texts with JSON's `null` where there is none."""
+    return text.fill_null(NULL) if text.null_count else text
+
+
+def quoted(text: pa.Array) -> pa.Array:
+    """Return texts as JSON strings."""
+    text = text.cast(TEXT)
+    if _any(pc.match_substring_regex(text, _SPECIAL)):
+        text = pc.replace_substring(text, "\\", "\\\\")
+        text = pc.replace_substring(text, '"', '\\"')
+        if _any(pc.match_substring_regex(text, _CONTROL)):
+            for code in range(0x20):
+                text = pc.replace_substring(text, chr(code), f"\\u{code:04x}")
+    return _in_quotes(text)
+
+
+def typed_json(column: pa.Array) -> pa.Array:
+    """Return values as JSON of their own kind, in the conventions of Debezium's converters.
+
+    Numbers and booleans as they are, decimals as strings of digits, binary values as base64,
+    dates as days, times of day and timestamps without zone as microseconds (since the epoch),
+    timestamps with zone as ISO 8601 in UTC, geometries as objects, vectors as arrays.
+    """
+    t, type_ = pa.types, column.type
+    if t.is_floating(type_):
+        return _float_json(column)
+    if t.is_boolean(type_) or t.is_integer(type_):
+        return column.cast(TEXT)
+    if t.is_decimal(type_):
+        return _in_quotes(decimal_text(column).cast(TEXT))
+    if t.is_date32(type_):
+        return column.cast(pa.int32()).cast(TEXT)
+    if t.is_duration(type_):
+        return column.cast(pa.duration("us")).cast(pa.int64()).cast(TEXT)
+    if t.is_timestamp(type_) and type_.tz is None:
+        return column.cast(pa.timestamp("us")).cast(pa.int64()).cast(TEXT)
+    if t.is_timestamp(type_):
+        text = pc.replace_substring(_naive_text(column), " ", "T")
+        return joined([constant('"'), text, constant('Z"')])
+    if t.is_struct(type_):
+        inner = [typed_json(_child(column, i)) for i in range(type_.num_fields)]
+        found = objects([f.name for f in type_], inner)
+        return pc.if_else(column.is_valid(), found, pa.scalar(None, TEXT))
+    if t.is_list(type_):
+        return _list_json(column)
+    if t.is_binary(type_) or t.is_large_binary(type_):
+        return _in_quotes(_base64(column))
+    return quoted(column)
+
+
+def text_json(column: pa.Array) -> pa.Array:
+    """Return values as JSON strings of the text MySQL prints, in the conventions of Canal.
+
+    Booleans are 0 and 1, binary values base64, timestamps with zone UTC; geometries and vectors
+    are JSON in a string.
+    """
+    t, type_ = pa.types, column.type
+    if t.is_boolean(type_):
+        return _in_quotes(column.cast(pa.int8()).cast(TEXT))
+    if t.is_integer(type_) or t.is_date32(type_):
+        return _in_quotes(column.cast(TEXT))
+    if t.is_floating(type_):
+        return _in_quotes(pc.replace_substring(_float_json(column), '"', ""))
+    if t.is_timestamp(type_):
+        return _in_quotes(_naive_text(column))
+    if t.is_duration(type_):
+        return _in_quotes(_time_text(column))
+    if t.is_struct(type_) or t.is_list(type_):
+        return quoted(typed_json(column))
+    return typed_json(column)
+
+
+def objects(names: Sequence[str], texts: Sequence[pa.Array]) -> pa.Array:
+    """Return rows as JSON objects.
+
+    Args:
+        names: The members' names.
+        texts: Their values as JSON, null for `null`.
+    """
+    pieces: list[Piece] = []
+    for i, (name, text) in enumerate(zip(names, texts, strict=True)):
+        pieces += [constant(f"{',' if i else '{'}{key(name)}"), or_null(text)]
+    return joined([*pieces, constant("}")])
+
+
+def key(name: str) -> str:
+    """Return an object's member name as JSON, with its colon."""
+    return json.dumps(name, ensure_ascii=False) + ":"
+
+
+def _any(mask: pa.Array) -> bool:
+    return bool(pc.any(mask).as_py())
+
+
+def _in_quotes(text: pa.Array) -> pa.Array:
+    return joined([constant('"'), text, constant('"')])
+
+
+def _float_json(column: pa.Array) -> pa.Array:
+    """Print floats as short as they read back; what JSON has no number for is a string."""
+    text = column.cast(TEXT)
+    if _any(pc.is_finite(column)) and not _any(pc.invert(pc.is_finite(column))):
+        return text
+    names = {"nan": '"NaN"', "-nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}
+    for found, name in names.items():
+        text = pc.if_else(pc.equal(text, constant(found)), constant(name), text)
+    return text
+
+
+def _naive_text(column: pa.Array) -> pa.Array:
+    """Print timestamps as `YYYY-MM-DD HH:MM:SS.ffffff`, those with zone in UTC."""
+    return column.cast(pa.timestamp("us")).cast(TEXT)
+
+
+def _time_text(column: pa.Array) -> pa.Array:
+    """Print durations as MySQL prints TIME: `-838:59:59.000000`."""
+    found = column.cast(pa.duration("us")).cast(pa.int64())
+    numbers = np.abs(found.fill_null(0).to_numpy(zero_copy_only=False))
+    parts = (numbers // 3_600_000_000, numbers // 60_000_000 % 60, numbers // 1_000_000 % 60)
+    hours, minutes, seconds = (_padded(part, 2) for part in parts)
+    sign = pc.if_else(pc.less(found, 0), constant("-"), constant(""))
+    colon, point = constant(":"), constant(".")
+    pieces = [sign, hours, colon, minutes, colon, seconds, point, _padded(numbers % 10**6, 6)]
+    return joined(pieces)
+
+
+def _padded(numbers: np.ndarray, width: int) -> pa.Array:  # type: ignore[type-arg]
+    return pc.utf8_lpad(pa.array(numbers).cast(TEXT), width=width, padding="0")
+
+
+def _base64(column: pa.Array) -> pa.Array:
+    texts = [None if v is None else b64encode(v).decode() for v in column.to_pylist()]
+    return pa.array(texts, TEXT)
+
+
+def _list_json(column: pa.Array) -> pa.Array:
+    """Print lists of numbers, which vectors are."""
+    texts = or_null(typed_json(column.flatten()))
+    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    lists = pa.LargeListArray.from_arrays(pa.array(offsets), texts)
+    found = joined([constant("["), pc.binary_join(lists, constant(",")), constant("]")])
+    return pc.if_else(column.is_valid(), found, pa.scalar(None, TEXT))
+
+
+def _child(column: pa.StructArray, i: int) -> pa.Array:
+    return column.flatten()[i]

@@ -1,0 +1,63 @@
+"""Run as `python -m tests.sinks.kill_mysql <step> <options>`: die before the n-th write, again.
+
+Reads numbers from its standard input. For each, a forked copy of this process does the step's
+preparation and the step on an empty server, and ends without any clean-up just before the step's
+n-th statement that is no SELECT. Its exit code is printed. `options` are those of `MySQLSink`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from resources.sinks.mysql import MySQLSink
+from resources.sinks.mysql_session import Session
+from tests.contracts.sink_shared_steps import ALL_STEPS
+from tests.sinks.kill_duckdb import KILLED, in_child
+
+_READS = ("SELECT", "\nSELECT", "SET ", "START", "USE", "SHOW", "ROLLBACK")
+
+
+def count_down(statements: int) -> None:
+    """End this process before its n-th writing statement on any connection."""
+    query, load = Session.query, Session.load
+    left = [statements]
+
+    def count(statement: Any) -> None:
+        text = (
+            bytes(statement[:40]).decode("latin-1") if isinstance(statement, bytes) else statement
+        )
+        left[0] -= not text.startswith(_READS)
+        if not left[0]:
+            os._exit(KILLED)
+
+    def counted_query(self: Any, statement: Any, *rest: Any, **more: Any) -> Any:
+        count(statement)
+        return query(self, statement, *rest, **more)
+
+    def counted_load(self: Any, statement: Any, *rest: Any, **more: Any) -> Any:
+        count(statement)
+        return load(self, statement, *rest, **more)
+
+    Session.query = counted_query  # type: ignore[method-assign, assignment]
+    Session.load = counted_load  # type: ignore[method-assign]
+
+
+def main(step: str, options: dict[str, Any]) -> None:
+    def die(number: int) -> None:
+        with MySQLSink(**options) as sink:
+            ALL_STEPS[step].prepare(sink)
+            sink.list_watermarks("")  # the ledger is there even if nothing was prepared
+        last = MySQLSink(**options)
+        count_down(number)
+        ALL_STEPS[step].work(last)
+
+    for line in sys.stdin:
+        number = int(line)
+        print(in_child(lambda number=number: die(number)), flush=True)  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))

@@ -1,0 +1,128 @@
+"""Servers of the MySQL family for sinks under test: one place at a time, emptied for the next.
+
+A namespace is a database here, so nothing tells two places of one server apart. The sink's server
+is not the one other tests have as a source, which must not be emptied.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from resources.sinks.mysql import MySQLSink
+from resources.sinks.mysql_names import SYSTEM_DATABASES, quote
+from tests.servers import Kind, Server
+from tests.servers.mariadb import MariaDBServer
+from tests.servers.mysql import MySQLServer
+from tests.servers.oceanbase import OceanBaseServer
+from tests.strategies import HOSTILE_NAMES
+
+_OPTIONS = {
+    "local_infile": "ON",
+    "innodb_doublewrite": "OFF",
+    "innodb_flush_log_at_trx_commit": "0",
+}
+LONGEST_TIME_US = (838 * 3600 + 59 * 60 + 59) * 10**6
+NAMES = tuple(n for n in HOSTILE_NAMES if n not in ("😀", "ſ", "É"))
+
+
+class MySQLRoom:
+    """One server, and the place it holds now.
+
+    Args:
+        server: The server.
+        only: The databases a place may have, on a server that is not the room's own.
+    """
+
+    def __init__(self, server: Server, only: frozenset[str] = frozenset()) -> None:
+        self.server: Any = server
+        self._only = only
+        self._place = ""
+
+    def empty(self) -> None:
+        """Drop all databases of users, and what the sink remembers of them."""
+        with self.server.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW DATABASES")
+            names = [row[0] for row in cursor.fetchall() if row[0] not in SYSTEM_DATABASES]
+            for name in names:
+                if name not in ("_cdc", "test") and name in (self._only or names):
+                    cursor.execute(f"DROP DATABASE {quote(name)}")
+            if "_cdc" in names:
+                cursor.execute("SHOW TABLES FROM _cdc")
+                for (table,) in cursor.fetchall():
+                    ours = table in ("watermarks", "tables", "loads", "loaded_chunks")
+                    cursor.execute(f"{'DELETE FROM' if ours else 'DROP TABLE'} _cdc.`{table}`")
+
+    def enter(self, place: str) -> None:
+        """Make the server be a place: empty, unless it is the one it was."""
+        if place != self._place:
+            self.empty()
+            self._place = place
+
+    def run(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements as the administrator; rows of the last."""
+        with self.server.connect() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def options(self, **more: Any) -> dict[str, Any]:
+        """How a sink reaches the server."""
+        server = self.server
+        there = {"socket": server.socket} if not server.port else {"host": server.host}
+        there |= {"port": server.port, "tls": "off"} if server.port else {}
+        return {**there, "user": server.user, "password": server.password, **more}
+
+    def sink(self, place: str, **more: Any) -> MySQLSink:
+        """A sink at a place."""
+        self.enter(place)
+        return MySQLSink(**self.options(**more))
+
+
+def open_room(kind: Kind) -> tuple[MySQLRoom, Server]:
+    """Start a server of our own."""
+    server: Server
+    if kind == "mysql":
+        server = MySQLServer(options=_OPTIONS).start()
+    elif kind == "mariadb":
+        server = MariaDBServer(options=_OPTIONS).start()
+    else:
+        server = OceanBaseServer().start()
+    return MySQLRoom(server), server
+
+
+def _rooms(kind: Kind) -> Iterator[MySQLRoom]:
+    with ExitStack() as stack:
+        room, server = open_room(kind)
+        stack.callback(server.close)
+        yield room
+
+
+@pytest.fixture(scope="session")
+def mysql_room() -> Iterator[MySQLRoom]:
+    yield from _rooms("mysql")
+
+
+@pytest.fixture(scope="session")
+def mariadb_room() -> Iterator[MySQLRoom]:
+    yield from _rooms("mariadb")
+
+
+@pytest.fixture(scope="session")
+def oceanbase_room() -> Iterator[MySQLRoom]:
+    yield from _rooms("oceanbase")
+
+
+def held(type_: pa.DataType, value: Any, longest: int = LONGEST_TIME_US) -> bool:
+    """Whether MySQL holds a value; the others are dirty rows."""
+    if pa.types.is_floating(type_):
+        return value is None or math.isfinite(value)
+    if pa.types.is_duration(type_):
+        micros = pa.scalar(value, type_).value
+        return value is None or -longest <= micros <= longest
+    return True

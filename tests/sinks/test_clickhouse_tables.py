@@ -1,0 +1,459 @@
+"""ClickHouse tables of users, engines, strategies, values ClickHouse cannot hold, views."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from resources.errors import ConfigError, DirtyRowError, FencedOut, SchemaMismatch
+from resources.failpoints import FailpointReached
+from resources.model.column_change import AddColumn, RenameColumn
+from resources.model.table import Column, TableId, TableSchema
+from resources.sinks.clickhouse import ClickHouseSink
+from resources.sinks.clickhouse_live import engine_arguments
+from resources.sinks.clickhouse_types import FULL_REACH, OLD_REACH
+from resources.sinks.contract import TargetId, TargetTable, Watermark
+from resources.sinks.shape import target_schema
+from tests.contracts.sink_shared_steps import NORTH, SHARED
+from tests.contracts.sink_steps import (
+    FEED,
+    HISTORY,
+    SCHEMA,
+    STEPS,
+    TARGET,
+    changes_of,
+    fence,
+    keys_of,
+    load,
+    observe,
+    rows_of,
+)
+from tests.sinks.clickhouse_room import Countdown, Room
+from tests.sinks.clickhouse_room import room as room
+from tests.strategies import GEOMETRY, VECTOR, comparable
+
+COLUMNS = "id Int64, name Nullable(String)"
+ENGINES = {
+    "with the sink's own columns": f"""({COLUMNS}, _cdc_seq UInt64, _cdc_deleted UInt8)
+        ENGINE = ReplacingMergeTree(_cdc_seq, _cdc_deleted) ORDER BY id""",
+    "with columns of another name": f"""({COLUMNS}, v UInt64, gone UInt8)
+        ENGINE = ReplacingMergeTree(v, gone) ORDER BY (id)""",
+    "with a version": f"({COLUMNS}, v UInt64) ENGINE = ReplacingMergeTree(v) ORDER BY id",
+    "without a version": f"({COLUMNS}) ENGINE = ReplacingMergeTree ORDER BY id",
+    "by another key": f"({COLUMNS}) ENGINE = ReplacingMergeTree ORDER BY (id, cityHash64(id))",
+    "plain": f"({COLUMNS}) ENGINE = MergeTree ORDER BY tuple() PARTITION BY id % 3",
+    "with a projection": f"""({COLUMNS}, PROJECTION p (SELECT name, count() GROUP BY name))
+        ENGINE = MergeTree ORDER BY id""",
+    "collapsing": f"({COLUMNS}, s Int8) ENGINE = CollapsingMergeTree(s) ORDER BY id",
+    "collapsing by version": f"""({COLUMNS}, s Int8, v UInt64)
+        ENGINE = VersionedCollapsingMergeTree(s, v) ORDER BY id""",
+}
+
+EVERY_TIME = ("with columns of another name", "plain", "collapsing by version")
+
+
+def by_night(what: str) -> tuple[Any, ...]:
+    """Marks of an engine: all of them are tried by night, the kinds of strategies every time."""
+    return () if what in EVERY_TIME else (pytest.mark.nightly,)
+
+
+@pytest.fixture
+def sink(room: Room, request: pytest.FixtureRequest) -> Iterator[ClickHouseSink]:
+    with room.sink(request.node.name) as sink:
+        yield sink
+
+
+def target_of(*columns: Column, key: tuple[str, ...] = ("id",)) -> TargetTable:
+    id_ = Column("id", pa.int32(), nullable=False)
+    return TargetTable(TargetId("shop", "t"), TableSchema(TableId("s", "t"), (id_, *columns), key))
+
+
+@pytest.mark.parametrize("what", [pytest.param(w, marks=by_night(w)) for w in ENGINES])
+def test_tables_of_any_engine_keep_one_row_per_key(
+    sink: ClickHouseSink, room: Room, what: str
+) -> None:
+    """Inserts, updates, deletes, key changes, replays and a truncate, whatever the engine."""
+    room.run("CREATE DATABASE shop", f"CREATE TABLE shop.orders {ENGINES[what]}")
+    target = TARGET
+    plain = "Replacing" not in ENGINES[what]
+    assert [f.code for f in sink.check_table(target)] == ["deduplication"] * plain
+    sink.merge(target, rows_of({1: "a", 2: None, 3: "c"}), keys_of(9), fence(None, 10))
+    sink.merge(target, rows_of({2: "b", 4: "a"}), keys_of(1, 7), fence(10, 20))
+    with pytest.raises(FencedOut):
+        sink.merge(target, rows_of({2: "lost"}), keys_of(), fence(10, 20))
+    sink.merge(target, rows_of({2: "b", 4: "a"}), keys_of(1, 7), fence(20, 20))
+    sink.merge(target, rows_of({1: "again"}), keys_of(4), fence(20, 30))
+    left = comparable(rows_of({1: "again", 2: "b", 3: "c"}))
+    assert observe(sink, target) == (left, Watermark(30, 0, 1))
+    room.run("OPTIMIZE TABLE shop.orders FINAL")
+    assert comparable(sink.read_table(target.id)) == left
+    assert sink.count_rows(target.id) == 3
+    engine = room.rows("SELECT engine_full FROM system.tables WHERE name = 'orders'")
+    assert load(sink, target, "a", [rows_of({1: "x", 5: None})], fence(30, 40)) == 2
+    assert room.rows("SELECT engine_full FROM system.tables WHERE name = 'orders'") == engine
+    sink.merge(target, rows_of({5: "five"}), keys_of(1), fence(40, 50))
+    assert comparable(sink.read_table(target.id)) == comparable(rows_of({5: "five"}))
+    assert sink.truncate(target, fence(50, 60)) == 1
+    assert observe(sink, target) == ([], Watermark(60, 45, 1))
+
+
+@pytest.mark.parametrize("what", [pytest.param(w, marks=by_night(w)) for w in ENGINES])
+def test_a_write_broken_off_is_made_whole_by_the_next(
+    sink: ClickHouseSink, room: Room, what: str
+) -> None:
+    """Engines without versions show keys missing in between, never twice, and then as they are."""
+    room.run("CREATE DATABASE shop", f"CREATE TABLE shop.orders {ENGINES[what]}")
+    sink.merge(TARGET, rows_of({1: "a", 2: "b"}), keys_of(), fence(None, 10))
+    for number in range(1, 20):
+        with ClickHouseSink(room.folder) as one:
+            countdown = Countdown(one, number)
+            try:
+                one.merge(TARGET, rows_of({1: "A", 3: "c"}), keys_of(2), fence(10, 20))
+            except FailpointReached:
+                assert countdown.reached
+        if not countdown.reached:
+            break
+        rows = sink.read_table(TARGET.id)["id"].to_pylist()
+        assert len(rows) == len(set(rows))
+    left = comparable(rows_of({1: "A", 3: "c"}))
+    assert observe(sink, TARGET) == (left, Watermark(20, 0, 1))
+
+
+@pytest.mark.parametrize("strategy", ["collapsing", "lightweight_delete", "mutation"])
+def test_strategies_given(room: Room, strategy: Any) -> None:
+    with room.sink(f"given {strategy}", strategy=strategy) as sink:
+        load(sink, TARGET, "a", [rows_of({1: "one", 2: "two"})], fence(None, 10))
+        STEPS["merge"].work(sink)
+        left = comparable(rows_of({2: "TWO", 4: "four"}))
+        assert observe(sink, TARGET) == (left, Watermark(20, 15, 1))
+        sink.alter_table(TARGET.id, [RenameColumn("name", "title")])
+        assert sink.read_schema(TARGET.id) == pa.schema(
+            [("id", pa.int64()), ("title", pa.string())]
+        )
+
+
+def test_a_version_of_the_source_does_not_decide(sink: ClickHouseSink, room: Room) -> None:
+    """The source may set it back; the last change counts, not the greatest version."""
+    at = Column("at", pa.timestamp("us", tz="UTC"))
+    schema = TableSchema(SCHEMA.table, (*SCHEMA.columns, at), ("id",))
+    target = TargetTable(TARGET.id, schema)
+    room.run("CREATE DATABASE shop")
+    columns = f"{COLUMNS}, at DateTime64(6, 'UTC')"
+    room.run(f"CREATE TABLE shop.orders ({columns}) ENGINE = ReplacingMergeTree(at) ORDER BY id")
+    assert sink.check_table(target) == []
+    for seq, year in enumerate((2024, 2020, 2022), start=1):
+        then = dt.datetime(year, 1, 1, tzinfo=dt.UTC)
+        rows = pa.table([[1], [str(year)], [then]], schema=target_schema(target))
+        sink.merge(target, rows, keys_of(), fence(seq - 1 or None, seq))
+        assert sink.read_table(target.id).equals(rows)
+
+
+def test_engines_that_change_rows_are_refused(sink: ClickHouseSink, room: Room) -> None:
+    room.run("CREATE DATABASE shop")
+    for engine in ("SummingMergeTree ORDER BY id", "Memory", "AggregatingMergeTree ORDER BY id"):
+        room.run(f"CREATE OR REPLACE TABLE shop.orders ({COLUMNS}) ENGINE = {engine}")
+        assert [f.code for f in sink.check_table(TARGET)] == ["engine"]
+        with pytest.raises(ConfigError, match="engine"):
+            sink.merge(TARGET, rows_of({}), keys_of(), fence(None, 1))
+    room.run("DROP TABLE shop.orders SYNC", "CREATE VIEW shop.orders AS SELECT 1 AS id")
+    assert [f.code for f in sink.check_table(TARGET)] == ["name_collision"]
+
+
+def test_shared_tables_need_an_engine_that_deletes_by_rows(
+    sink: ClickHouseSink, room: Room
+) -> None:
+    columns = f"{COLUMNS}, origin Nullable(String)"
+    room.run("CREATE DATABASE shop")
+    room.run(f"CREATE TABLE shop.all_orders ({columns}) ENGINE = MergeTree ORDER BY id")
+    assert [f.code for f in sink.check_table(SHARED)] == ["engine"]
+    with pytest.raises(ConfigError, match="engine"):
+        sink.truncate(SHARED, fence(None, 1, 1, NORTH))
+
+
+def test_tables_altered_by_hand_are_shown_and_a_load_mends_them(
+    sink: ClickHouseSink, room: Room
+) -> None:
+    STEPS["merge"].prepare(sink)
+    room.run("ALTER TABLE shop.orders ADD COLUMN note String")
+    with pytest.raises(SchemaMismatch) as caught:
+        STEPS["merge"].work(sink)
+    assert "(id Int64, name Nullable(String), note String)" in str(caught.value)
+    assert [f.code for f in sink.check_table(TARGET)] == ["schema_mismatch"]
+    load(sink, TARGET, "mend", [rows_of({1: "one"})], fence(10, 20))
+    assert sink.check_table(TARGET) == []
+
+
+def test_columns_that_compute_themselves_are_the_users(sink: ClickHouseSink, room: Room) -> None:
+    STEPS["merge"].prepare(sink)
+    room.run("ALTER TABLE shop.orders ADD COLUMN size Nullable(UInt64) MATERIALIZED length(name)")
+    room.run("ALTER TABLE shop.orders ADD COLUMN twice Int64 ALIAS id * 2")
+    assert sink.check_table(TARGET) == []
+    STEPS["merge"].work(sink)
+    rows = room.rows("SELECT id, size, twice FROM shop.orders FINAL ORDER BY id")
+    assert rows == [(2, 3, 4), (3, None, 6), (4, 4, 8)]
+
+
+def test_constraints_of_the_user_make_dirty_rows(sink: ClickHouseSink, room: Room) -> None:
+    STEPS["merge"].prepare(sink)
+    room.run("ALTER TABLE shop.orders ADD CONSTRAINT short CHECK length(name) < 9")
+    before = observe(sink, TARGET)
+    rows = rows_of({i: "canary-canary" if i in (13, 14, 40) else "fine" for i in range(50)})
+    with pytest.raises(DirtyRowError, match="constraint short") as caught:
+        sink.merge(TARGET, rows, keys_of(), fence(10, 20))
+    assert "canary" not in str(caught.value)
+    assert observe(sink, TARGET) == before
+    rejected = sink.find_rejected(TARGET, rows)
+    assert [r.index for r in rejected] == [13, 14, 40]
+    assert "canary" not in str(rejected)
+    assert observe(sink, TARGET) == before
+    assert not room.rows("SELECT name FROM system.tables WHERE name LIKE '_cdc_trial%'")
+
+
+def test_columns_that_are_never_null_make_dirty_rows(sink: ClickHouseSink, room: Room) -> None:
+    room.run("CREATE DATABASE shop")
+    room.run("CREATE TABLE shop.orders (id Int64, name String) ENGINE = MergeTree ORDER BY id")
+    (finding,) = sink.check_table(TARGET)
+    assert (finding.level, finding.code) == ("warning", "deduplication")
+    room.run(finding.remedy)
+    assert sink.check_table(TARGET) == []
+    with pytest.raises(DirtyRowError) as caught:
+        sink.merge(TARGET, rows_of({1: "a", 2: None}), keys_of(), fence(None, 10))
+    assert caught.value.field == "name"
+    assert [r.index for r in sink.find_rejected(TARGET, rows_of({1: "a", 2: None}))] == [1]
+    assert observe(sink, TARGET) == ([], None)
+
+
+def test_types(sink: ClickHouseSink, room: Room) -> None:
+    types = {
+        pa.bool_(): "Nullable(Bool)",
+        pa.uint64(): "Nullable(UInt64)",
+        pa.decimal256(76, 38): "Nullable(Decimal(76, 38))",
+        pa.date32(): "Nullable(Date32)",
+        pa.timestamp("us"): "Nullable(DateTime64(6, 'UTC'))",
+        pa.timestamp("us", tz="UTC"): "Nullable(DateTime64(6, 'UTC'))",
+        pa.duration("us"): "Nullable(Int64)",
+        pa.large_string(): "Nullable(String)",
+        pa.large_binary(): "Nullable(String)",
+        GEOMETRY: "Nullable(String)",
+        VECTOR: "Array(Float32)",
+    }
+    columns = [Column(f"c{i}", t, comment="it's") for i, t in enumerate(types)]
+    target = target_of(*columns)
+    sink.create_table(target)
+    query = "SELECT type, comment FROM system.columns WHERE database = 'shop' AND table = 't'"
+    found = room.rows(f"{query} AND name LIKE 'c%' ORDER BY position")
+    assert [f[0] for f in found] == list(types.values())
+    assert all(f[1].startswith("it's") for f in found)
+    assert sink.read_schema(target.id) == target_schema(target)
+    assert sink.check_table(target) == []
+
+
+@pytest.mark.parametrize("type_", [pa.float16(), pa.time64("us"), pa.map_(pa.int8(), pa.int8())])
+def test_types_without_counterpart_are_findings(sink: ClickHouseSink, type_: pa.DataType) -> None:
+    (finding,) = sink.check_table(target_of(Column("v", type_)))
+    assert finding.code == "type_refused"
+    with pytest.raises(ConfigError, match="cannot hold"):
+        sink.create_table(target_of(Column("v", type_)))
+
+
+def test_vectors_are_arrays_and_an_empty_one_is_a_dirty_row(
+    sink: ClickHouseSink, room: Room
+) -> None:
+    target = target_of(Column("v", VECTOR))
+    rows = pa.table([[1, 2, 3], [[1.5, -2.0], None, []]], schema=target_schema(target))
+    sink.create_table(target)
+    with pytest.raises(DirtyRowError, match="empty vector"):
+        sink.merge(target, rows, rows.select(["id"]).slice(0, 0), fence(None, 1))
+    assert [(r.index, r.field) for r in sink.find_rejected(target, rows)] == [(2, "v")]
+    sink.merge(target, rows.slice(0, 2), rows.select(["id"]).slice(0, 0), fence(None, 1))
+    assert sink.read_table(target.id).sort_by("id").equals(rows.slice(0, 2))
+    assert room.rows("SELECT v FROM shop.t ORDER BY id") == [([1.5, -2.0],), ([],)]
+
+
+def test_days_beyond_the_servers_calendar_are_dirty_rows(sink: ClickHouseSink) -> None:
+    """An older server would store another day without a word; what it holds is asked for once."""
+    columns = (Column("d", pa.date32()), Column("t", pa.timestamp("us")))
+    target = target_of(*columns)
+    ends = [dt.datetime(1900, 1, 1), dt.datetime(2299, 12, 31, 23, 59, 59, 999_999)]
+    outside = [dt.datetime(1899, 12, 31, 23, 59, 59), dt.datetime(2300, 1, 1), dt.datetime.max]
+    times = [*ends, *outside, None]
+    rows = pa.table(
+        [range(len(times)), [t and t.date() for t in times], times], schema=target_schema(target)
+    )
+    sink.create_table(target)
+    assert sink._server.reach == FULL_REACH
+    assert sink.find_rejected(target, rows) == []
+    sink._server.reach = OLD_REACH
+    with pytest.raises(DirtyRowError, match="outside the years"):
+        sink.merge(target, rows, rows.select(["id"]).slice(0, 0), fence(None, 1))
+    assert [(r.index, r.field) for r in sink.find_rejected(target, rows)] == [
+        *((2, "d"), (3, "d"), (4, "d"))
+    ]
+    good = rows.take([0, 1, 5])
+    sink.merge(target, good, rows.select(["id"]).slice(0, 0), fence(None, 1))
+    assert sink.read_table(target.id).sort_by("id").equals(good)
+
+
+def test_the_view_shows_one_row_per_key_and_follows_the_columns(
+    sink: ClickHouseSink, room: Room
+) -> None:
+    STEPS["merge"].prepare(sink)
+    STEPS["merge"].work(sink)
+    query = "SELECT * FROM shop.orders_final ORDER BY id"
+    assert room.rows(query) == [(2, "TWO"), (3, None), (4, "four")]
+    assert len(room.rows("SELECT * FROM shop.orders")) > 3
+    sink.alter_table(TARGET.id, [AddColumn(Column("n", pa.int8()))])
+    assert room.rows(query) == [(2, "TWO", None), (3, None, None), (4, "four", None)]
+    load(sink, TARGET, "b", [rows_of({7: "x"})], fence(20, 30))
+    assert room.rows(query) == [(7, "x")]
+    sink.drop_table(TARGET.id)
+    assert not room.rows("SELECT name FROM system.tables WHERE database = 'shop'")
+
+
+def test_a_view_of_the_user_is_left_alone(room: Room) -> None:
+    with room.sink("a view of the user") as sink:
+        room.run("CREATE DATABASE shop", "CREATE VIEW shop.orders_final AS SELECT 7 AS seven")
+        (finding,) = sink.check_table(TARGET)
+        assert (finding.level, finding.code) == ("warning", "name_collision")
+        STEPS["merge"].prepare(sink)
+        sink.drop_table(TARGET.id)
+        assert room.rows("SELECT * FROM shop.orders_final") == [(7,)]
+    with room.sink("no views", final_view="") as sink:
+        STEPS["merge"].prepare(sink)
+        assert room.rows("SELECT name FROM system.tables WHERE database = 'shop'") == [("orders",)]
+    for pattern in ("final", "{table}"):
+        with pytest.raises(ConfigError, match="name of its own"):
+            ClickHouseSink(room.folder, final_view=pattern)
+
+
+def test_a_retried_insert_does_nothing_twice(sink: ClickHouseSink, room: Room) -> None:
+    """The same part of the log with the same rows is one insert, however often it comes."""
+    STEPS["append"].prepare(sink)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="lost"):
+            _without_watermark(sink, lambda: STEPS["append"].work(sink))
+    parts = "SELECT sum(rows) FROM system.parts WHERE active AND table = 'orders_log'"
+    assert room.rows(parts) == [(5,)]
+    STEPS["append"].work(sink)
+    assert room.rows(parts) == [(5,)]
+    sink.create_table(TARGET)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="lost"):
+            _without_watermark(
+                sink, lambda: sink.merge(TARGET, rows_of({1: "a"}), keys_of(2), fence(None, 5))
+            )
+    parts = parts.replace("orders_log", "orders")
+    assert room.rows(parts) == [(2,)]
+
+
+def _without_watermark(sink: ClickHouseSink, work: Any) -> None:
+    run = sink._server.run
+
+    def lost(statement: str, where: str) -> None:
+        if "INSERT INTO _cdc.watermarks" in statement:
+            raise RuntimeError("lost")
+        run(statement, where)
+
+    sink._server.run = lost  # type: ignore[method-assign]
+    try:
+        work()
+    finally:
+        sink._server.run = run  # type: ignore[method-assign]
+
+
+def test_leftovers_of_a_killed_append_are_not_written_twice(
+    sink: ClickHouseSink, room: Room
+) -> None:
+    """Also where the run after the crash cuts the log into other batches."""
+    STEPS["append"].prepare(sink)
+    with pytest.raises(RuntimeError, match="lost"):
+        _without_watermark(sink, lambda: STEPS["append"].work(sink))
+    sink.append(HISTORY, changes_of(11, ["c", "c", "d", "e"]), fence(10, 30))
+    seqs = [seq for (seq,) in room.rows("SELECT _cdc_seq FROM shop.orders_log ORDER BY 1")]
+    assert seqs == [1, 2, 11, 12, 13, 14]
+
+
+def test_rows_set_aside_may_come_and_go_at_one_watermark(sink: ClickHouseSink) -> None:
+    """A replay of a dirty row does not move the watermark; equal inserts are not taken for one."""
+    STEPS["merge"].prepare(sink)
+    for name in ("a", "b", "a"):
+        sink.merge(TARGET, rows_of({1: name}), keys_of(), fence(10, 10))
+        assert {"id": 1, "name": name} in sink.read_table(TARGET.id).to_pylist()
+
+
+def test_a_stale_writer_that_comes_late_changes_nothing(sink: ClickHouseSink, room: Room) -> None:
+    """It read the watermark before another run moved on; its rows are older than those there."""
+    STEPS["merge"].prepare(sink)
+    with ClickHouseSink(room.folder) as stale:
+        fenced = stale._fenced
+
+        def late(target: TargetTable, at: Any) -> Any:
+            read = fenced(target, at)
+            sink.merge(TARGET, rows_of({1: "new"}), keys_of(2), fence(10, 30, token=2))
+            return read
+
+        stale._fenced = late  # type: ignore[method-assign]
+        with pytest.raises(FencedOut, match="meanwhile"):
+            stale.merge(TARGET, rows_of({1: "old", 2: "old"}), keys_of(), fence(10, 20, token=1))
+    assert comparable(sink.read_table(TARGET.id)) == comparable(rows_of({1: "new", 3: None}))
+    assert sink.read_watermark(TARGET.id, FEED) == Watermark(30, 15, 2)
+
+
+def test_a_table_put_in_its_place_by_hand_has_no_watermark(
+    sink: ClickHouseSink, room: Room
+) -> None:
+    """A watermark speaks of one table, not of a name: what a person put there is loaded again."""
+    STEPS["merge"].prepare(sink)
+    room.run("CREATE TABLE shop.mine AS shop.orders", "EXCHANGE TABLES shop.mine AND shop.orders")
+    assert sink.read_watermark(TARGET.id, FEED) is None
+    assert sink.list_watermarks(FEED.pipeline) == {}
+    room.run("EXCHANGE TABLES shop.mine AND shop.orders")
+    assert sink.read_watermark(TARGET.id, FEED) == Watermark(10, 15, 1)
+
+
+def test_a_load_may_have_the_id_of_one_that_was_dropped(sink: ClickHouseSink) -> None:
+    for rows in ({1: "one"}, {2: "two"}):
+        sink.begin_load(TARGET, "a", FEED)
+        sink.load_chunk(TARGET, "a", 1, [rows_of({9: "given up"})])
+        sink.abandon_load(TARGET.id, "a")
+        assert load(sink, TARGET, "a", [rows_of(rows)], fence(None, 10)) == 1
+        assert comparable(sink.read_table(TARGET.id)) == comparable(rows_of(rows))
+        sink.drop_table(TARGET.id)
+
+
+def test_partition_keys_lie_within_the_key(sink: ClickHouseSink, room: Room) -> None:
+    columns = (Column("day", pa.date32(), nullable=False), Column("n", pa.decimal128(5, 2)))
+    target = target_of(*columns, key=("id", "day"))
+    outside = replace(target, partition_keys=("n",))
+    assert [f.code for f in sink.check_table(outside)] == ["partition_keys"]
+    target = replace(target, partition_keys=("day",))
+    rows = pa.table(
+        [[1, 2], [dt.date(2024, 1, 1), dt.date(2024, 1, 2)], [Decimal("1.00")] * 2],
+        schema=target_schema(target),
+    )
+    assert load(sink, target, "a", [rows], fence(None, 1)) == 2
+    assert room.rows("SELECT partition_key FROM system.tables WHERE name = 't'") == [("(day)",)]
+
+
+def test_names_too_long_for_a_file_are_refused(sink: ClickHouseSink) -> None:
+    for name in ("x" * 201, "名" * 23):
+        target = TargetTable(TargetId("shop", name), SCHEMA)
+        assert [f.code for f in sink.check_table(target)] == ["name_invalid"]
+    sink.create_table(TargetTable(TargetId("shop", "名" * 22), SCHEMA))
+
+
+def test_arguments_of_engines() -> None:
+    assert engine_arguments("ReplacingMergeTree(v, `is deleted`) ORDER BY (a, b)") == (
+        *("v", "is deleted"),
+    )
+    assert engine_arguments("ReplicatedReplacingMergeTree('/p/{uuid}', '{r}', v) ORDER BY a") == (
+        *("v",),
+    )
+    assert engine_arguments("MergeTree ORDER BY (a, b)") == ()
+    assert engine_arguments(r"CollapsingMergeTree(`a\`b\\`)") == ("a`b\\",)
