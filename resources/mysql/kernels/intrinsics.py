@@ -27,6 +27,7 @@ _intrinsic: Any = intrinsic  # its stubs take the first argument for one of the 
 _pair: Any = types.UniTuple(types.uint64, 2)  # type: ignore[no-untyped-call]
 _octet: Any = types.UniTuple(types.uint64, 8)  # type: ignore[no-untyped-call]
 _MULTIPLY = "llvm.x86.pclmulqdq"
+_FETCH, _READ_SOON = "llvm.prefetch.p0", (0, 3, 1)
 _LOW_WORDS, _HIGH_WORDS = 0x00, 0x11
 LINE = 64
 """Bytes that `carryless_lines` takes at a step."""
@@ -78,6 +79,19 @@ def _emit_put(context: _Any, builder: _Any, signature: _Any, values: _Any) -> _A
     array = context.make_array(signature.args[0])(context, builder, values[0])
     place = builder.gep(array.data, [values[1]])
     builder.store(values[2], builder.bitcast(place, values[2].type.as_pointer()), align=1)
+    return context.get_dummy_value()
+
+
+def _fetch(context: _Any, data: _Any, at: _Any) -> _Any:
+    return types.void(data, types.int64), _emit_fetch
+
+
+def _emit_fetch(context: _Any, builder: _Any, signature: _Any, values: _Any) -> _Any:
+    array = context.make_array(signature.args[0])(context, builder, values[0])
+    place, number = builder.gep(array.data, [values[1]]), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+    fetch = builder.module.globals.get(_FETCH) or ir.Function(builder.module, kind, _FETCH)
+    builder.call(fetch, [place, *(number(argument) for argument in _READ_SOON)])
     return context.get_dummy_value()
 
 
@@ -172,6 +186,9 @@ put_value = _intrinsic(_put_value)
 
 The caller knows that there is room.
 """
+fetch: Callable[[npt.NDArray[np.uint8], int], None]
+fetch = _intrinsic(_fetch)
+"""Have the cache line of `data[at]` brought near, for `(data, at)`; it need not be there."""
 carryless_fold: Callable[[np.uint64, np.uint64, np.uint64, np.uint64], tuple[np.uint64, np.uint64]]
 carryless_fold = _intrinsic(_carryless_fold)
 """Return `low * low_factor + high * high_factor`, products of polynomials, as lower and upper word.
