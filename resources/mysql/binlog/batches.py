@@ -120,9 +120,10 @@ class OpenBatch:
     def __init__(self, shape: Shape, capacity: int, pool: ArrayPool) -> None:
         self.shape = shape
         self._columns = RowColumns(shape.steps, capacity, pool)
-        self._kinds = pool.lend(capacity)
-        self._seqs = pool.lend(8 * capacity).view(np.uint64)
-        self._times = pool.lend(8 * capacity).view(np.int64)
+        marks = pool.lend((8 + 8 + 1) * capacity)
+        self._seqs = marks[: 8 * capacity].view(np.uint64)
+        self._times = marks[8 * capacity : 16 * capacity].view(np.int64)
+        self._kinds = marks[16 * capacity :]
 
     def __len__(self) -> int:
         """Return the number of rows."""

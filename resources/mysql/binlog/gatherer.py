@@ -19,7 +19,7 @@ from resources.mysql.binlog.batches import FoundRows, OpenBatch, TablePart, conv
 from resources.mysql.kernels.cells import Ints
 
 _WORTH_A_BATCH = 4096
-_WORTH_BYTES = 1 << 20
+_WORTH_BYTES = 2 << 20
 """So many rows, or so large ones, are not copied together with more."""
 _GROWTH = 4
 _MOST_ROWS = 1 << 15
@@ -142,6 +142,8 @@ class _Version:
     def merged(self) -> list[pa.RecordBatch]:
         """Return the rows in counter order, in batches large enough to be worth a call."""
         self.close()
+        if len(self.batches) == 1:
+            return self.batches
         edges = [seq for batch in self.batches for seq in _seqs(batch)[[0, -1]].tolist()]
         if edges != sorted(edges):  # two maps of the table took turns
             batch = pa.concat_batches(self.batches)
@@ -152,7 +154,7 @@ class _Version:
         for batch in self.batches:
             small.append(batch)
             # Totals are kept: a slice of one-row transactions may be thousands of batches.
-            rows, size = rows + batch.num_rows, size + batch.nbytes
+            rows, size = rows + batch.num_rows, size + batch.get_total_buffer_size()
             if rows >= _WORTH_A_BATCH or size >= _WORTH_BYTES:
                 out.append(pa.concat_batches(small) if len(small) > 1 else batch)
                 small, rows, size = [], 0, 0

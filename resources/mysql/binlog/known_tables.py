@@ -188,11 +188,11 @@ class KnownTables:
         self.shapes.append(Shape(table, change_schema(table.schema), steps))
         self._details.append(details)
         self.slots = _grown(self.slots, slot + 1)
-        self.slots[slot] = first, columns, bool(table.key), _FREE
-        self._layout_used += columns
-        self.layout = _grown(self.layout, self._layout_used)
         watched = self._options.watched(table.schema)
         compared = {*table.key, *(i for i, n in enumerate(table.schema.names) if n in watched)}
+        self.slots[slot] = first, columns, len(compared) if table.key else 0, _FREE
+        self._layout_used += columns
+        self.layout = _grown(self.layout, self._layout_used)
         self.layout[first : self._layout_used] = layout_of(table.columns, compared)
         return slot
 

@@ -108,7 +108,7 @@ class _Ahead:
             self._changed.notify_all()
 
     def _put(self, piece: LogSlice) -> None:
-        size = sum(batch.rows.nbytes for batch in piece.batches)
+        size = sum(batch.rows.get_total_buffer_size() for batch in piece.batches)
         with self._changed:
             while self._waiting and self._bytes + size > _AHEAD_BYTES:
                 if self._closed.is_set():

@@ -23,7 +23,7 @@ from resources.mysql.kernels.intrinsics import BLOCK
 _MOST = (1 << 31) - 1
 _MOST_SPARE = 2 << 20
 _ALIGNED = 64
-_STRINGS = (d.TEXT, d.LABEL)
+_OFFSET = 4
 
 
 @dataclass(frozen=True)
@@ -57,27 +57,22 @@ class RowColumns:
         self._pool = pool
         self._steps = steps
         self._capacity = capacity
-        self._table = steps.table
-        regions = np.empty((len(self._table), 2), np.int64)
-        regions[:, r.VALUES] = self._table[:, d.OUT] * (capacity + 1)
-        regions[:, r.VALIDITY] = (capacity // r.ROWS + 1) * 8
-        regions += -regions % _ALIGNED
-        edges = np.cumsum(regions)
-        self._places = np.zeros((len(regions), r.PLACE_FIELDS), np.int64)
-        self._places[:, : regions.shape[1]] = (edges - regions.ravel()).reshape(regions.shape)
-        self._out = pool.lend(int(edges[-1]))
-        do = self._table[:, d.DO]
-        strings = np.flatnonzero(np.isin(do, _STRINGS))
-        self._placed = len(strings) + int((do == d.PLACE).sum())
-        self._texts = {int(column): np.empty(0, np.uint8) for column in strings}
-        for column in self._texts:
-            self._offsets(column, 0, 1)[0] = 0
+        places, at = [], 0
+        for width in steps.widths:
+            values, validity = at, at + _aligned(width * (capacity + 1))
+            at = validity + _aligned((capacity // d.ROWS + 1) * 8)
+            places.append((values, validity, *(0 for _ in range(d.STRINGS, d.PLACE_FIELDS))))
+        self._places: Ints = np.array(places, np.int64)
+        self._out = pool.lend(at)
+        self._texts: Bytes = np.empty(0, np.uint8)
+        for column in steps.strings:
+            self._out[places[column][d.VALUES] :][:_OFFSET] = 0
         self.rows = 0
 
     @property
     def size(self) -> int:
         """Bytes of strings so far."""
-        return int(self._places[:, r.USED].sum())
+        return int(self._places[:, d.USED].sum())
 
     def has_room(self, count: int) -> bool:
         """Return whether so many rows fit in."""
@@ -89,73 +84,84 @@ class RowColumns:
         Returns:
             None; or which columns have bad cells or too many bytes of text, and nothing is added.
         """
-        table, steps, count = self._table, self._steps, len(images.begins)
-        before = self._places.copy()
-        self.begins = np.empty((self._placed, count), np.int64)
+        steps, places, count = self._steps, self._places, len(images.begins)
+        before = places[:, d.USED :].copy()
+        self.begins = np.empty((steps.placed, count), np.int64)
         self.ends = np.empty(count, np.int64)
-        starts, sizes = np.empty((2, len(table), r.ROWS), np.int64)
-        r.convert_images(
-            images.data, images.begins, table, steps.numbers, starts, sizes,
-            self.begins, self.ends, self._places, self._out, self.rows,
-        )  # fmt: skip
-        for column in self._texts:
-            if self._places[column, r.USED] > _MOST:
-                self._places[column, r.BADS] = count
-            else:
-                self._places[column, r.BADS] += self._copy(images, column, count)
-        if not self._places[:, r.BADS].any():
+        scratch = np.empty((3, len(places) + 1, d.ROWS), np.int64)
+        done = 0
+        while True:
+            done = r.convert_images(
+                images.data, images.begins, steps.table, steps.numbers, steps.text, scratch,
+                self.begins, self.ends, places, self._out, self._texts, self.rows, done,
+            )  # fmt: skip
+            if done == count or not self._make_room(self.rows + done):
+                break
+        if not places[:, d.BADS].any():
             self.rows += count
             return None
-        bad: Mask = self._places[:, r.BADS] > 0
-        self._places = before
+        bad: Mask = places[:, d.BADS] > 0
+        places[:, d.USED :] = before
         self._clear_validity()
         return bad
 
-    def _copy(self, images: Images, column: int, count: int) -> int:
-        """Copy the strings just measured; returns how many are no text."""
-        old, used = self._texts[column], int(self._places[column, r.USED])
-        if used + BLOCK > len(old):
-            # Enough for as many more rows like these as there is room for, unless they are long:
-            # those behind a long one seldom are.
-            spare = used if self.rows else used * (self._capacity - count) // count
-            self._texts[column] = self._pool.lend(used + min(spare, _MOST_SPARE) + BLOCK)
-            self._texts[column][: len(old)] = old
-        step, offsets = self._table[column], self._offsets(column, self.rows, count + 1)
-        data = images.data if step[d.DO] == d.TEXT else self._steps.text
-        begins = self.begins[step[d.INDEX]]
-        wrong: int = r.copy_texts(data, begins, offsets, int(step[d.FORM]), self._texts[column])
-        return wrong
+    def _make_room(self, rows: int) -> bool:
+        """Make room for the strings of another block, and more; False if no array has so much.
+
+        Args:
+            rows: Rows converted.
+        """
+        places, block = self._places, d.ROWS - rows % d.ROWS
+        left, at = max(self._capacity - rows - block, 0), 0
+        moves = []
+        for column in self._steps.strings:
+            begin, room, need, used, _, bad = places[column, d.STRINGS :].tolist()
+            if bad or used + need > _MOST:
+                places[column, d.BADS] += 1
+                return False
+            # Enough for as many more rows like these as there is room for, and half of that; less
+            # if they are long: those behind a long one seldom are.
+            likely = (used + need) * left // (rows + block) * 3 // 2
+            room = max(room, min(used + need + min(likely, _MOST_SPARE), _MOST))
+            moves.append((column, begin, used, at, room))
+            at += room + BLOCK
+        old, self._texts = self._texts, self._pool.lend(at)
+        for column, begin, used, to, room in moves:
+            self._texts[to : to + used] = old[begin : begin + used]
+            places[column, d.STRINGS : d.NEED] = to, room
+        return True
 
     def cut(self, rows: int) -> None:
         """Drop the rows from one on."""
         self.rows = rows
-        for column in self._texts:
-            self._places[column, r.USED] = self._offsets(column, rows, 1)[0]
+        for column in self._steps.strings:
+            begin = int(self._places[column, d.VALUES]) + _OFFSET * rows
+            self._places[column, d.USED] = self._out[begin:][:_OFFSET].view(np.int32)[0]
         self._clear_validity()
 
     def _clear_validity(self) -> None:
         """Forget which cells behind the last row are NULL: those of new rows are joined to them."""
-        words, kept = self.rows // r.ROWS, np.uint64((1 << self.rows % r.ROWS) - 1)
-        for at in self._places[:, r.VALIDITY].tolist():
+        words, kept = self.rows // d.ROWS, np.uint64((1 << self.rows % d.ROWS) - 1)
+        for at in self._places[:, d.VALIDITY].tolist():
             self._out[at + 8 * words : at + 8 * words + 8].view(np.uint64)[0] &= kept
 
     def array(self, column: int, convert: Converter) -> pa.Array:
         """Return a column that has a step of its own."""
         assert isinstance(convert, Direct)
-        values, validity, used, nulls, _ = self._places[column].tolist()
-        out = pa.py_buffer(self._out)
-        known = out.slice(validity, (self.rows + 7) // 8) if nulls else None
-        if convert.do not in _STRINGS:
-            buffers = [known, out.slice(values, convert.out * self.rows)]
+        place, out, rows = self._places[column].tolist(), pa.py_buffer(self._out), self.rows
+        nulls, values = place[d.NULLS], place[d.VALUES]
+        buffers = [out.slice(place[d.VALIDITY], (rows + 7) // 8) if nulls else None]
+        if convert.do in (d.TEXT, d.LABEL):
+            texts = pa.py_buffer(self._texts).slice(place[d.STRINGS], place[d.USED])
+            buffers += out.slice(values, _OFFSET * (rows + 1)), texts
         else:
-            content = pa.py_buffer(self._texts[column]).slice(0, used)
-            buffers = [known, out.slice(values, convert.out * (self.rows + 1)), content]
+            buffers.append(out.slice(values, convert.out * rows))
         # NULLs of rows that were dropped again may have been counted.
-        return pa.Array.from_buffers(convert.arrow, self.rows, buffers, -1 if nulls else 0)
+        return pa.Array.from_buffers(convert.arrow, rows, buffers, -1 if nulls else 0)
 
-    def _offsets(self, column: int, first: int, count: int) -> r.Offsets:
-        begin = int(self._places[column, r.VALUES]) + 4 * first
-        return self._out[begin : begin + 4 * count].view(np.int32)
+
+def _aligned(size: int) -> int:
+    return size + -size % _ALIGNED
 
 
 def convert_images(
@@ -190,6 +196,6 @@ def _placing(steps: Steps, chosen: Mask) -> Steps:
     """Return steps that leave the chosen columns, too, to their converters."""
     table = steps.table.copy()
     table[chosen, d.DO] = d.PLACE
-    placed = np.flatnonzero(np.isin(table[:, d.DO], (d.PLACE, *_STRINGS)))
+    placed = np.flatnonzero(table[:, d.DO] == d.PLACE)
     table[placed, d.INDEX] = np.arange(len(placed))
     return replace(steps, table=table)

@@ -14,7 +14,12 @@ import numpy.typing as npt
 
 from resources.mysql.kernels.cells import Bytes
 from resources.mysql.kernels.integers import uint
-from resources.mysql.kernels.intrinsics import HAS_CARRYLESS, carryless_fold
+from resources.mysql.kernels.intrinsics import (
+    CARRYLESS_WORDS,
+    LINE,
+    carryless_fold,
+    carryless_lines,
+)
 from resources.mysql.kernels.jit import lean_inline
 
 _POLYNOMIAL = 0xEDB88320
@@ -53,7 +58,7 @@ _NEAR_LOW, _NEAR_HIGH = _power(128 + 32), _power(128 - 32)
 def crc32(data: Bytes, begin: int, end: int) -> int:
     """Return the CRC32 of `data[begin:end]`."""
     crc, at = _ALL, begin
-    if HAS_CARRYLESS and end - at >= 32:
+    if CARRYLESS_WORDS and end - at >= 32:
         low, high = _word(data, at) ^ np.uint64(_ALL), _word(data, at + 8)
         at += 16
         if end - at >= 112:
@@ -99,22 +104,15 @@ def _step(crc: np.uint32, word: np.uint64) -> np.uint32:
 def _fold_far(
     data: Bytes, at: int, end: int, low: np.uint64, high: np.uint64
 ) -> tuple[np.uint64, np.uint64, int]:
-    """Fold as many times 64 bytes as there are, in four sums that do not wait for each other."""
-    low1, high1 = _word(data, at), _word(data, at + 8)
-    low2, high2 = _word(data, at + 16), _word(data, at + 24)
-    low3, high3 = _word(data, at + 32), _word(data, at + 40)
+    """Fold as many lines as there are, in four sums that do not wait for each other."""
+    words = (
+        low, high, _word(data, at), _word(data, at + 8), _word(data, at + 16), _word(data, at + 24),
+        _word(data, at + 32), _word(data, at + 40),
+    )  # fmt: skip
     at += 48
-    while end - at >= 64:
-        low, high = carryless_fold(low, high, _FAR_LOW, _FAR_HIGH)
-        low1, high1 = carryless_fold(low1, high1, _FAR_LOW, _FAR_HIGH)
-        low2, high2 = carryless_fold(low2, high2, _FAR_LOW, _FAR_HIGH)
-        low3, high3 = carryless_fold(low3, high3, _FAR_LOW, _FAR_HIGH)
-        low, high = low ^ _word(data, at), high ^ _word(data, at + 8)
-        low1, high1 = low1 ^ _word(data, at + 16), high1 ^ _word(data, at + 24)
-        low2, high2 = low2 ^ _word(data, at + 32), high2 ^ _word(data, at + 40)
-        low3, high3 = low3 ^ _word(data, at + 48), high3 ^ _word(data, at + 56)
-        at += 64
-    low, high = carryless_fold(low, high, _NEAR_LOW, _NEAR_HIGH)
-    low, high = carryless_fold(low ^ low1, high ^ high1, _NEAR_LOW, _NEAR_HIGH)
-    low, high = carryless_fold(low ^ low2, high ^ high2, _NEAR_LOW, _NEAR_HIGH)
-    return low ^ low3, high ^ high3, at
+    lines = (end - at) // LINE
+    w = carryless_lines(data, at, lines, words, _FAR_LOW, _FAR_HIGH)
+    low, high = carryless_fold(w[0], w[1], _NEAR_LOW, _NEAR_HIGH)
+    low, high = carryless_fold(low ^ w[2], high ^ w[3], _NEAR_LOW, _NEAR_HIGH)
+    low, high = carryless_fold(low ^ w[4], high ^ w[5], _NEAR_LOW, _NEAR_HIGH)
+    return low ^ w[6], high ^ w[7], at + lines * LINE

@@ -28,6 +28,8 @@ from resources.mysql.kernels.jit import inline, kernel
 from resources.mysql.kernels.numbers import big_word
 from resources.mysql.types import decimal_type
 
+_GROUPS = 3
+"""Groups that at most 18 digits take."""
 Limbs: TypeAlias = npt.NDArray[np.uint32]
 """uint32, (rows, 4 or 8): little-endian two's complement, as Arrow stores decimals."""
 
@@ -53,8 +55,17 @@ def decimals(precision: int, scale: int) -> Converter:
 
     if precision > MOST_GROUPED:
         return convert
-    pairs = tuple((size, 10**digits) for digits, size in groups)
-    return Direct(convert, DECIMAL, arrow, arrow.bit_width // 8, numbers=pairs)
+    return Direct(convert, DECIMAL, arrow, arrow.bit_width // 8, numbers=_pairs(groups))
+
+
+def _pairs(groups: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return what `row_columns` unpacks three groups by; those not there have no bits and 1 power.
+
+    Bytes of the first two and bits of the second; bytes of the third and 0; mask and power of each.
+    """
+    digits, sizes = zip(*groups, *((0, 0),) * (_GROUPS - len(groups)), strict=True)
+    masks = tuple(((1 << 8 * size) - 1, 10**most) for size, most in zip(sizes, digits, strict=True))
+    return ((sizes[0] + sizes[1], 8 * sizes[1]), (sizes[2], 0), *masks)
 
 
 def decimal_array(arrow: pa.DataType, limbs: Limbs, null: Mask) -> pa.Array:

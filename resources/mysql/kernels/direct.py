@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -27,13 +28,27 @@ MOST_GROUPED = 18
     WIDTH,  # Else bytes of the cell.
     OUT,  # Bytes of a value in Arrow; of an offset for TEXT and LABEL.
     REJECT,  # Whether a date or time that does not exist is a bad cell; NULL otherwise.
-    FORM,  # WORD: signed or not; dates: bytes of the fraction; TEXT: bytes of a character, at most.
+    # WORD: signed or not; dates: bytes of the fraction; TEXT: bytes of a character, at most, 0 for
+    # any bytes; LABEL: bytes of the longest one.
+    FORM,
     UNIT,  # Microseconds that the fraction counts in.
     FIRST,  # Index of its first number.
-    COUNT,  # Pairs of numbers: size and power of a group of digits, begin and size of a label.
-    INDEX,  # PLACE, TEXT, LABEL: row of `begins` to write to.
+    COUNT,  # Pairs of numbers: of a DECIMAL those of `decimals`; begin and size of a label.
+    INDEX,  # PLACE: row of `begins` to write to.
+    # Where an image without a NULL has the cell.
+    GROUP,  # Cells with a length before them that come before it.
+    BEFORE,  # Bytes from the last one of those, or from the first cell, up to it.
+    NEXT,  # The column behind it that is the next one with a length, else the number of columns.
     STEP_FIELDS,
-) = range(11)
+) = range(14)
+
+ROWS = 64
+"""Rows of a block: the bits of a word of validity."""
+
+VALUES, VALIDITY, STRINGS, ROOM, NEED, USED, NULLS, BADS, PLACE_FIELDS = range(9)
+"""Columns of the places: where in the output values (or offsets) and validity begin; where in the
+texts a column's strings begin, bytes there are for them, bytes a block may add to them; bytes of
+strings so far; cells that are NULL, bad ones often included; bad cells."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +96,27 @@ class Steps:
     numbers: Ints
     text: Bytes
 
-    @property
+    @cached_property
     def whole(self) -> bool:
         """Whether no column is left to its converter."""
-        return bool((self.table[:, DO] != PLACE).all())
+        return not self.placed
+
+    @cached_property
+    def placed(self) -> int:
+        """Number of columns left to their converters."""
+        return int((self.table[:, DO] == PLACE).sum())
+
+    @cached_property
+    def strings(self) -> list[int]:
+        """Columns whose strings are copied."""
+        found: list[int] = np.flatnonzero(np.isin(self.table[:, DO], (TEXT, LABEL))).tolist()
+        return found
+
+    @cached_property
+    def widths(self) -> list[int]:
+        """Bytes of a value, or offset, of each column in Arrow."""
+        widths: list[int] = self.table[:, OUT].tolist()
+        return widths
 
 
 def steps_of(columns: Sequence[tuple[int, int, Converter]], shown: int) -> Steps:
@@ -95,20 +127,17 @@ def steps_of(columns: Sequence[tuple[int, int, Converter]], shown: int) -> Steps
         shown: How many are converted; those behind are passed over.
     """
     table = np.zeros((len(columns), STEP_FIELDS), np.int64)
+    _lay_out(table, columns)
     numbers: list[int] = []
     text, placed = b"", 0
-    for index, (prefix, width, convert) in enumerate(columns):
+    for index, (_, _, convert) in enumerate(columns):
         step = table[index]
-        step[[PREFIX, WIDTH]] = prefix, width
         if index >= shown:  # only the log has it
             continue
         if not isinstance(convert, Direct):
             step[[DO, INDEX]] = PLACE, placed
             placed += 1
             continue
-        if convert.do in (TEXT, LABEL):
-            step[INDEX] = placed
-            placed += 1
         step[[DO, OUT, FORM, UNIT]] = convert.do, convert.out, convert.form, convert.unit
         step[REJECT], step[FIRST], step[COUNT] = convert.reject, len(numbers), len(convert.numbers)
         for low, high in convert.numbers:
@@ -116,3 +145,16 @@ def steps_of(columns: Sequence[tuple[int, int, Converter]], shown: int) -> Steps
         text += convert.text
     padded = np.frombuffer(text + bytes(BLOCK), np.uint8).copy()
     return Steps(table, np.array(numbers or [0], np.int64), padded)
+
+
+def _lay_out(table: Ints, columns: Sequence[tuple[int, int, Converter]]) -> None:
+    """Write into the steps where cells lie."""
+    group = before = 0
+    for step, (prefix, width, _) in zip(table, columns, strict=True):
+        step[[PREFIX, WIDTH, GROUP, BEFORE]] = prefix, width, group, before
+        group, before = (group + 1, 0) if prefix else (group, before + width)
+    following = len(table)
+    for index in reversed(range(len(table))):
+        table[index, NEXT] = following
+        if table[index, PREFIX]:
+            following = index

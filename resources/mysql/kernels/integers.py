@@ -1,6 +1,6 @@
-"""Little-endian integers of any size, for kernels.
+"""Little-endian integers of any size, and bits of words, for kernels.
 
-In: bytes at any offset. Out: int64.
+In: bytes at any offset, words. Out: int64.
 """
 
 from __future__ import annotations
@@ -25,3 +25,13 @@ def uint(data: Bytes, at: int, size: int) -> int:
     for byte in range(size):
         value |= int(data[base + np.uint64(byte)]) << (8 * byte)
     return value
+
+
+@lean_inline
+def bits(word: np.uint64) -> int:
+    """Return how many bits are set."""
+    count = 0
+    while word:
+        word &= word - np.uint64(1)
+        count += 1
+    return count

@@ -26,7 +26,7 @@ def enums(width: int, labels: tuple[str, ...]) -> Converter:
     """
     words = [label.encode() for label in ("", *labels)]
     # A copy: a read-only array would be another type to compile for.
-    text = np.frombuffer(b"".join([*words, bytes(BLOCK)]), np.uint8).copy()
+    padded = np.frombuffer(b"".join([*words, bytes(BLOCK)]), np.uint8).copy()
     sizes = np.array([len(word) for word in words], np.int64)
     begins = np.cumsum(sizes) - sizes
 
@@ -35,11 +35,13 @@ def enums(width: int, labels: tuple[str, ...]) -> Converter:
         bad = index >= len(sizes)
         absent = cells.null | bad
         index[absent] = 0
-        array = gather(Cells(text, begins[index], sizes[index], absent), pa.string())
+        array = gather(Cells(padded, begins[index], sizes[index], absent), pa.string())
         return Converted(array, bad if bad.any() else None, "an ENUM index beyond its labels")
 
     pairs = tuple(zip(begins.tolist(), sizes.tolist(), strict=True))
-    return Direct(convert, LABEL, pa.string(), _OFFSET, numbers=pairs, text=b"".join(words))
+    longest = int(sizes.max())
+    text = b"".join(words)
+    return Direct(convert, LABEL, pa.string(), _OFFSET, longest, numbers=pairs, text=text)
 
 
 def sets(width: int, labels: tuple[str, ...]) -> Converter:

@@ -9,6 +9,7 @@ Source: mysql-server mysys/my_time.cc, `my_datetime_packed_from_binary` and its 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from resources.mysql.kernels.cells import Bytes, Cells, Converted, Converter, Ints, Mask
@@ -25,6 +26,23 @@ _UNITS = (1, 10_000, 100, 1)
 """Microseconds that a fraction counts in, by its bytes."""
 _DAY_US = 86_400_000_000
 _LAST_US = 999_999
+_TABLE_YEAR, _TABLE_YEARS = 1900, 256
+
+
+def _months() -> npt.NDArray[np.int32]:
+    """Return the first day and, in the lowest 5 bits, the length of the months of usual years.
+
+    A year has 13 of them, as in a packed DATETIME; the one numbered 0 has no days.
+    """
+    first, count = np.datetime64(f"{_TABLE_YEAR}-01", "M"), 12 * _TABLE_YEARS
+    days = (first + np.arange(count + 1)).astype("M8[D]").astype(np.int32)
+    months = np.zeros((_TABLE_YEARS, 13), np.int32)
+    months[:, 1:] = (days[:-1] << 5 | np.diff(days)).reshape(_TABLE_YEARS, 12)
+    return months.ravel()
+
+
+_MONTHS = _months()
+_TABLE_MONTH, _TABLE_MONTHS = 13 * _TABLE_YEAR, 13 * _TABLE_YEARS
 
 
 def fraction_bytes(digits: int) -> int:
@@ -124,6 +142,16 @@ def civil_days(year: int, month: int, day: int) -> int:
 
 
 @inline
+def _month_day(number: int, day: int) -> int:
+    """Return days since 1970-01-01 of a day of month `13 * year + month`, NO_DAY if none."""
+    index = number - _TABLE_MONTH
+    if index < 0 or index >= _TABLE_MONTHS:
+        return civil_days(number // 13, number % 13, day)
+    month = np.int64(_MONTHS[np.uint64(index)])
+    return int(month >> 5) + day - 1 if 1 <= day <= month & 31 else NO_DAY
+
+
+@inline
 def _clock(packed: int, part: int, hours: int) -> int:
     """Return a packed hour, minute and second and a part of one as microseconds, or NO_DAY."""
     hour, minute, second = packed >> 12, packed >> 6 & 63, packed & 63
@@ -135,7 +163,8 @@ def _clock(packed: int, part: int, hours: int) -> int:
 @inline
 def date_value(packed: int) -> int:
     """Return the days since the epoch of a packed DATE, NO_DAY if it does not exist."""
-    return civil_days(packed >> 9, packed >> 5 & 15, packed & 31)
+    year, month = packed >> 9, packed >> 5 & 15
+    return _month_day(13 * year + month, packed & 31) if month <= 12 else NO_DAY
 
 
 @inline
@@ -149,8 +178,7 @@ def datetime_value(packed: int, fraction: int, unit: int) -> int:
     """
     part = (packed & (1 << 8 * fraction) - 1) * unit
     packed >>= 8 * fraction
-    month = (packed >> 22 & 0x3FFFF) - 0x20000
-    day = civil_days(month // 13, month % 13, packed >> 17 & 31)
+    day = _month_day((packed >> 22 & 0x3FFFF) - 0x20000, packed >> 17 & 31)
     clock = _clock(packed & 0x1FFFF, part, 23)
     return NO_DAY if day == NO_DAY or clock == NO_DAY else day * _DAY_US + clock
 

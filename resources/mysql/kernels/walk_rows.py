@@ -120,7 +120,7 @@ def read_rows(data: Bytes, s: Ints, slots: Ints, layout: Ints, rows: Ints, runs:
             code = w.CORRUPT
             break
         if kind == _AFTER and (
-            keyed == 0 or _key_differs(data, layout, first, columns, pos, begin)
+            keyed == 0 or _key_differs(data, layout, first, columns, keyed, pos, begin)
         ):
             if skip:
                 skip -= 1
@@ -204,13 +204,10 @@ def no_null(data: Bytes, begin: int, columns: int) -> bool:
 
 @lean_inline
 def _key_differs(
-    data: Bytes, layout: Ints, first: int, columns: int, before: int, after: int
+    data: Bytes, layout: Ints, first: int, columns: int, left: int, before: int, after: int
 ) -> bool:
-    """Compare the key's cells of two images that end within their event."""
+    """Compare the key's cells, `left` of them, of two images that end within their event."""
     old, new = before + ((columns + 7) >> 3), after + ((columns + 7) >> 3)
-    left = 0
-    for column in range(columns):
-        left += layout[first + column, w.CELL_KEY]
     column = 0
     while left:
         byte, bit = column >> 3, column & 7
@@ -224,9 +221,15 @@ def _key_differs(
         if layout[first + column, w.CELL_KEY]:
             if old_null != new_null or old_size != new_size:
                 return True
-            for at in range(old_size):
+            at = 0
+            while at + 8 <= old_size:
+                if uint(data, old + at, 8) != uint(data, new + at, 8):
+                    return True
+                at += 8
+            while at < old_size:
                 if data[old + at] != data[new + at]:
                     return True
+                at += 1
             left -= 1
         old += old_size
         new += new_size
@@ -249,8 +252,14 @@ def pick(rows: Ints, runs: Ints, images: Ints, kinds: Bytes, seqs: Counts, times
     to = 0
     for run in range(len(runs)):
         first, seq, time = runs[run, w.RUN_FIRST], runs[run, w.RUN_SEQ], runs[run, w.RUN_US]
-        for row in range(runs[run, w.RUN_ROWS]):
-            found = rows[first + row]
-            images[to], kinds[to] = found >> w.KIND_BITS, found & w.KIND_MASK
-            seqs[to], times[to] = seq + row, time
-            to += 1
+        count = runs[run, w.RUN_ROWS]
+        # A loop for each: of simple loops LLVM makes ones that take several rows at once.
+        for row in range(count):
+            images[to + row] = rows[first + row] >> w.KIND_BITS
+        for row in range(count):
+            kinds[to + row] = rows[first + row] & w.KIND_MASK
+        for row in range(count):
+            seqs[to + row] = seq + row
+        for row in range(count):
+            times[to + row] = time
+        to += count

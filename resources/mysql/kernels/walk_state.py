@@ -95,8 +95,9 @@ lies in the arena, its size, the epoch it was last seen in. A hash table: a map 
 MAP_FIELDS = 5
 
 SLOT_FIRST, SLOT_COLUMNS, SLOT_KEYED, SLOT_EPOCH = range(4)
-"""Columns of the table slots: first column in the layout, number of columns, whether the table has
-a key, the epoch it last had rows in."""
+"""Columns of the table slots: first column in the layout, number of columns, number of those whose
+change makes an update carry its before-image (0: every update does), the epoch it last had rows
+in."""
 SLOT_FIELDS = 4
 
 CELL_PREFIX, CELL_WIDTH, CELL_KEY, CELL_SKIP, CELL_NEXT = range(5)
