@@ -23,10 +23,17 @@ import pyarrow as pa
 
 from benchmarks.figures import Figure, arguments, rate, ratio, say, show
 from benchmarks.rows import parts, reduced, schema
-from benchmarks.sinks_bare import BARE, Bare
+from benchmarks.sinks_bare import SERVERS, Bare
+from benchmarks.sinks_lakes import BareClickHouse, BareDelta
 from resources.model.table import TableId
 from resources.sinks.contract import Feed, Fence, Sink, TargetId, TargetTable
 
+BARE: dict[str, Callable[[Path], Bare]] = {
+    **SERVERS,
+    "clickhouse": BareClickHouse,
+    "delta": BareDelta,
+}
+"""Engines by the names of our sinks."""
 SHARE = 0.1
 """Of the rows, changed by a merge."""
 TARGET = TargetTable(TargetId("bench", "ours"), schema("int"))

@@ -62,7 +62,7 @@ class Bare(Protocol):
         ...
 
 
-class _Closing:
+class Closing:
     """What is entered is left in the end."""
 
     def __init__(self, folder: Path) -> None:
@@ -76,7 +76,7 @@ class _Closing:
         self.stack.close()
 
 
-class BareDuckDB(_Closing):
+class BareDuckDB(Closing):
     """A DuckDB file: INSERT … SELECT from Arrow, DELETE … USING and INSERT."""
 
     dlt = "duckdb"
@@ -119,7 +119,7 @@ class BareDuckDB(_Closing):
         return int(rows)
 
 
-class BarePostgres(_Closing):
+class BarePostgres(Closing):
     """A PostgreSQL server: COPY of bytes the server itself once wrote in binary."""
 
     dlt = ""
@@ -201,7 +201,7 @@ class BarePostgres(_Closing):
         return int(self.db.execute("SELECT count(*) FROM t").fetchone()[0])
 
 
-class BareMySQL(_Closing):
+class BareMySQL(Closing):
     """A MySQL server: LOAD DATA of files that lie beside it."""
 
     dlt = ""
@@ -280,7 +280,7 @@ class BareMySQL(_Closing):
             return int(cursor.fetchone()[0])
 
 
-BARE: dict[str, Callable[[Path], Bare]] = {
+SERVERS: dict[str, Callable[[Path], Bare]] = {
     "duckdb": BareDuckDB,
     "postgres": BarePostgres,
     "mysql": BareMySQL,

@@ -40,8 +40,6 @@ from resources.stores.feeds import FeedShape
 from resources.stores.schema_changes import SchemaChange
 
 _CHANGE_NAMES = frozenset(f.name for f in CHANGE_FIELDS)
-_CHANGE_COLUMNS = ("add_column", "drop_column", "rename_column", "alter_column_type")
-_MAKE_ANEW = ("create_table", "drop_table", "rename_table")
 Answer = Literal["apply", "ignore", "wait"]
 
 
@@ -162,14 +160,40 @@ class TargetColumns:
             SchemaMismatch: The policy, or the lack of a type that loses nothing, stops the table.
         """
         wanted, before = shaping.wanted, self.before
-        rewrites = notice is not None and notice.rewrites
-        if before is not None and before.fingerprint() == wanted.fingerprint() and not rewrites:
+        alters = before is None or before.fingerprint() != wanted.fingerprint()
+        if before is not None and notice is not None:  # rows do not tell what values may be
+            alters = alters or notice.rewrites or _said(before) != _said(wanted)
+        if not alters:
             self._require_fit(shaping)
             return True
         if self.live is None:
-            self._save(shaping.wanted)
+            self._save(wanted)
             return True
-        plan = self.plan(shaping, seq, notice)
+        return self._carry_out(self.plan(shaping, seq, notice), wanted, why, seq, notice)
+
+    def take_rewrite(self, why: str, notice: TableNotice) -> bool:
+        """Follow a statement that changed rows unseen and tells no shape; see `take`.
+
+        Args:
+            why: It, in words.
+            notice: It.
+        """
+        if self.before is None or self.live is None:
+            self.report.outcome = "needs_snapshot"
+            self.report.reason = records.read_again(self.pipeline, why)
+            return False
+        situation = self._situation(self.before, notice.seq, rewrites=True)
+        plan = plan_evolution(situation)
+        return self._carry_out(plan, self.before, why, notice.seq, notice)
+
+    def _carry_out(
+        self,
+        plan: EvolutionPlan,
+        wanted: TableSchema,
+        why: str,
+        seq: int,
+        notice: TableNotice | None,
+    ) -> bool:
         changes = records.record_plan(
             self.pipeline, self.route, self.report.target, plan, why, seq, notice
         )
@@ -187,27 +211,28 @@ class TargetColumns:
             self.report.outcome = "needs_snapshot"
             self.report.reason = records.read_again(self.pipeline, "; ".join(plan.reread) or why)
             return False
-        return self._alter(plan, shaping, changes, seq)
+        return self._alter(plan, wanted, changes, seq)
 
     def plan(
         self, shaping: Shaping, seq: int = 0, notice: TableNotice | None = None
     ) -> EvolutionPlan:
         """Return what rows of a shape would come to; asks, and changes nothing."""
-        return plan_evolution(self._situation(shaping, seq, notice))
-
-    def _situation(self, shaping: Shaping, seq: int, notice: TableNotice | None) -> Situation:
         origins = None
         if notice is not None and notice.shape is not None and notice.origins:
             origins = shaping.origins(notice.origins, notice.shape)
         fills = shaped_fills(shaping, notice.fills) if notice is not None else {}
         rewrites = fills is None or (notice is not None and notice.rewrites)
+        situation = self._situation(shaping.wanted, seq, rewrites=rewrites)
+        known = {} if self.appends else fills or {}
+        return plan_evolution(replace(situation, origins=origins, fills=known))
+
+    def _situation(self, after: TableSchema, seq: int, *, rewrites: bool) -> Situation:
         target = str(self.report.target)
         decided = self.pipeline.changes.decisions(self.route.table, target, seq)
         return Situation(
             live=self.live or (),
-            after=shaping.wanted,
+            after=after,
             before=self.before,
-            origins=origins,
             policy=self.pipeline.options.policy,
             shared=self.route.shared,
             capabilities=self._capabilities,
@@ -219,13 +244,12 @@ class TargetColumns:
             rereadable=self.pipeline.options.history == "snapshot" and not self.appends,
             keyed=not self.appends,
             fold=self.fold,
-            fills={} if self.appends else fills or {},
             owner=OWNER if self.route.shared else "",
             feed=str(self.pipeline.feed(self.route.table)),
         )
 
     def _alter(
-        self, plan: EvolutionPlan, shaping: Shaping, changes: Sequence[SchemaChange], seq: int
+        self, plan: EvolutionPlan, wanted: TableSchema, changes: Sequence[SchemaChange], seq: int
     ) -> bool:
         given = [change for change in changes if change.state == "replaced"]
         if plan.changes or given:
@@ -238,7 +262,7 @@ class TargetColumns:
             plan = replace(plan, failed=plan.failed | failed)
         self.kept, self.ignored, self.failed = plan.kept, plan.ignored, plan.failed
         self.fills = followed_fills(self.fills, plan.changes, seq)
-        self._save(shaping.wanted)
+        self._save(wanted)
         return True
 
     def _run_given(self, change: SchemaChange) -> bool:
@@ -339,22 +363,6 @@ class TargetColumns:
         self.report.outcome, self.report.reason = "held", f"{words} waits for a decision"
         return "wait"
 
-    def passed_over(self, event: ColumnEventWord) -> frozenset[str]:
-        """Return the columns of which a person decided to leave the last change out of the target.
-
-        What was decided about a column before it was changed again, or made anew, is past.
-        """
-        last: dict[str, SchemaChange] = {}
-        for change in self.pipeline.changes.list(self.route.table):
-            if change.target != str(self.report.target):
-                continue
-            if change.event in _MAKE_ANEW:
-                last.clear()
-            elif change.event in _CHANGE_COLUMNS and change.state not in ("held", "refused"):
-                last[change.column] = change
-        decided = [c for c in last.values() if c.event == event]
-        return frozenset(c.column for c in decided if c.state in ("skipped", "replaced"))
-
     def loaded(self, shaping: Shaping, kept: Iterable[str]) -> None:
         """Remember what a finished copy made of the target.
 
@@ -371,6 +379,11 @@ class TargetColumns:
     def fold(self, name: str) -> str:
         """Return a column's name as the sink compares it."""
         return name.lower() if self._capabilities.folds_case else name
+
+
+def _said(schema: TableSchema) -> list[tuple[bool, str]]:
+    """Return what a fingerprint leaves out and statements change."""
+    return [(column.nullable, column.comment) for column in schema.columns]
 
 
 def _column(field: pa.Field, known: dict[str, Column]) -> Column:

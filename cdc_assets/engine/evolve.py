@@ -19,7 +19,7 @@ from cdc_assets.engine.evolution import (
 )
 from cdc_assets.engine.evolution_events import find_events, renamed_key
 from cdc_assets.engine.evolve_columns import Names, Outcome, Targets
-from cdc_assets.engine.schema_policy import Action, ChangeClass, PolicyWord
+from cdc_assets.engine.schema_policy import QUIET_EVENTS, Action, ChangeClass, PolicyWord
 from resources.model.column_change import AddColumn, ColumnChange, DropColumn, RetypeColumn
 from resources.model.table import Column
 from resources.model.widening import describe, holds, same
@@ -29,6 +29,7 @@ _DECIDED: dict[str, PolicyWord] = {
     "skipped": "ignore",
     "replaced": "ignore",
 }
+_DOES: tuple[Action, ...] = ("apply", "reread")
 _WAYS = "apply, skip or replace it by the pipeline's decide job"
 
 
@@ -88,8 +89,9 @@ class _Planner:
         action, why = _action(outcome), outcome.why
         if word == "exception":
             action, why = "refuse", f"{why or _told(event)}, and the policy is `exception`"
-        elif word == "hold" and (problem or action in ("apply", "reread")):
-            action, why = "hold", f"{problem or why}, and the policy is `hold`: {_WAYS}"
+        elif word == "hold" and (problem or action in _DOES or event.event in QUIET_EVENTS):
+            told = problem or why or _told(event)
+            action, why = "hold", f"{told}, and the policy is `hold`: {_WAYS}"
         elif problem and word == "try_evolve":
             (self._t.kept if event.column is None else self._t.failed).add(event.name)
             self._add(event, word, "ignore", (), f"{problem}: passed over", failed=True)
@@ -280,5 +282,8 @@ def _told(event: ColumnEvent) -> str:
         "drop_column": f"column {event.name} was dropped",
         "rename_column": f"column {event.was} was renamed to {event.name}",
         "alter_column_type": f"column {event.name} was {before} and is {after}",
+        "alter_nullability": f"column {event.name} takes NULL or no longer does",
+        "alter_comment": f"column {event.name} has another comment",
+        "reorder_columns": "columns stand in another order",
     }
-    return words.get(event.event, f"{event.event} {event.name}".strip())
+    return words.get(event.event, event.event)

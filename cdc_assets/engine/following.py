@@ -28,6 +28,8 @@ _TABLE_EVENTS: dict[str, TableEventWord] = {
     "rename": "rename_table",
     "create": "create_table",
 }
+_STATEMENTS = frozenset({"alter", "partition", "statement"})
+"""Kinds of what the policy is asked about; others are gaps of the log, which no policy closes."""
 
 
 class Following:
@@ -86,6 +88,8 @@ class Following:
             return self.columns.take(self._shaping(notice.shape), told(notice), notice.seq, notice)
         if not notice.rewrites or self.columns.appends:
             return True
+        if notice.kind in _STATEMENTS:
+            return self.columns.take_rewrite(told(notice), notice)
         self.report.outcome = "needs_snapshot"
         self.report.reason = read_again(self.pipeline, told(notice))
         return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cdc_assets.engine.columns import TargetColumns
+from cdc_assets.engine.records import passed_over
 from cdc_assets.engine.shaping import Shaping
 from resources.errors import SchemaMismatch
 from resources.model.column_change import AddColumn, ColumnChange, DropColumn, RetypeColumn
@@ -45,7 +46,8 @@ def plan_load(columns: TargetColumns, shaping: Shaping) -> LoadPlan:
     if live is None:
         return LoadPlan(wanted, folds=shared)
     here = {columns.fold(c.name): c for c in live}
-    as_they_are = columns.passed_over("alter_column_type")
+    table, target = columns.route.table, columns.report.target
+    as_they_are = passed_over(columns.pipeline, table, target, "alter_column_type")
     loaded = tuple(
         _load_column(columns, column, here.get(columns.fold(column.name)), as_they_are)
         for column in wanted.schema.columns
@@ -55,13 +57,13 @@ def plan_load(columns: TargetColumns, shaping: Shaping) -> LoadPlan:
     left = [c.name for c in live if columns.fold(c.name) not in names]
     goes = [name for name in left if _goes(columns, name, wanted.schema.key)]
     keep = tuple(name for name in left if name not in goes)
-    target = replace(wanted, schema=replace(wanted.schema, columns=loaded))
+    load = replace(wanted, schema=replace(wanted.schema, columns=loaded))
     if not (keep or shared):
-        return LoadPlan(target)
+        return LoadPlan(load)
     changes = [change for column in loaded for change in _changes(columns, here, column)]
     changes += [DropColumn(name) for name in goes]
     mine = tuple(k for k in keep if k in columns.kept) if shared else keep
-    return LoadPlan(target, tuple(changes), mine, folds=True)
+    return LoadPlan(load, tuple(changes), mine, folds=True)
 
 
 def _changes(columns: TargetColumns, live: dict[str, Column], column: Column) -> list[ColumnChange]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from cdc_assets.engine.evolution import EvolutionPlan, Step
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.routing import Route
-from cdc_assets.engine.schema_policy import QUIET_EVENTS, Action, TableDecision
+from cdc_assets.engine.schema_policy import QUIET_EVENTS, Action, ColumnEventWord, TableDecision
 from resources.model.change import UNDECODABLE, TableNotice
+from resources.model.table import TableId
 from resources.sinks.contract import TargetId
 from resources.stores.schema_changes import ChangeState, SchemaChange
 
@@ -22,6 +23,8 @@ REMEDIES = {
     "none": "load it by a pipeline of another name: with this source.startup nothing is loaded",
 }
 """What reads a table again, by where the pipeline's rows come from."""
+_CHANGE_COLUMNS = ("add_column", "drop_column", "rename_column", "alter_column_type")
+_MAKE_ANEW = ("create_table", "drop_table", "rename_table")
 _STATES: dict[Action, ChangeState] = {
     "apply": "applied",
     "reread": "applied",
@@ -127,6 +130,25 @@ def _names(notice: TableNotice) -> tuple[str, str]:
     if notice.kind == "rename":
         return str(notice.was or "a table that is not known"), str(notice.table)
     return "", ""
+
+
+def passed_over(
+    pipeline: Pipeline, table: TableId, target: TargetId, event: ColumnEventWord
+) -> frozenset[str]:
+    """Return the columns of which a person decided to leave the last change out of the target.
+
+    What was decided about a column before it was changed again, or made anew, is past.
+    """
+    last: dict[str, SchemaChange] = {}
+    for change in pipeline.changes.list(table):
+        if change.target != str(target):
+            continue
+        if change.event in _MAKE_ANEW:
+            last.clear()
+        elif change.event in _CHANGE_COLUMNS and change.state not in ("held", "refused"):
+            last[change.column] = change
+    decided = [c for c in last.values() if c.event == event]
+    return frozenset(c.column for c in decided if c.state in ("skipped", "replaced"))
 
 
 def told(notice: TableNotice) -> str:

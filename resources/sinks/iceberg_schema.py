@@ -59,7 +59,9 @@ _PLAIN: Mapping[pa.DataType, IcebergType] = {
 _ARROW = {str(v): k for k, v in _PLAIN.items()}
 
 
-def evolved_schema(schema: pa.Schema, types: LakeTypes, old: Schema | None, last_id: int) -> Schema:
+def evolved_schema(
+    schema: pa.Schema, types: LakeTypes, old: Schema | None, last_id: int, number: int = 0
+) -> Schema:
     """Return an Iceberg schema: columns that stay keep their ids, others get new ones.
 
     Args:
@@ -67,6 +69,7 @@ def evolved_schema(schema: pa.Schema, types: LakeTypes, old: Schema | None, last
         types: How Arrow types are stored.
         old: The columns there are, if any.
         last_id: Greatest field id ever given in the table.
+        number: Id of the schema.
     """
     used = last_id
 
@@ -86,7 +89,7 @@ def evolved_schema(schema: pa.Schema, types: LakeTypes, old: Schema | None, last
         else:
             number = next_id()
             fields.append(_optional(number, field.name, iceberg_type(field.type, next_id)))
-    return Schema(*fields, schema_id=old.schema_id + 1 if old else 0)
+    return Schema(*fields, schema_id=number)
 
 
 def iceberg_type(type_: pa.DataType, next_id: Callable[[], int]) -> IcebergType:

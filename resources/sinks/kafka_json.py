@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -162,7 +163,7 @@ def _time_text(column: pa.Array) -> pa.Array:
     return joined(pieces)
 
 
-def _padded(numbers: np.ndarray, width: int) -> pa.Array:  # type: ignore[type-arg]
+def _padded(numbers: npt.NDArray[np.int64], width: int) -> pa.Array:
     return pc.utf8_lpad(pa.array(numbers).cast(TEXT), width=width, padding="0")
 
 

@@ -42,6 +42,9 @@ _PACKET = 4 << 20
 _COM_QUERY = 3
 _FACTS = "SELECT @@version, @@version_comment, @@local_infile, @@max_allowed_packet, "
 _FACTS += "@@lower_case_table_names"
+_COLLATIONS = (
+    "SELECT collation_name FROM information_schema.collations WHERE collation_name IN (%s, %s)"
+)
 _BINARY_COLLATIONS = ("utf8mb4_0900_bin", "utf8mb4_nopad_bin")
 LONGEST_TIME_US = (838 * 3600 + 59 * 60 + 59) * 10**6
 
@@ -209,7 +212,7 @@ def _read_server(session: Session) -> Server:
     with session.cursor() as cursor:
         cursor.execute(_FACTS)
         (version, comment, infile, packet, lower), *_ = cursor.fetchall()
-        cursor.execute("SHOW COLLATION WHERE Charset = 'utf8mb4'")
+        cursor.execute(_COLLATIONS, _BINARY_COLLATIONS)
         collations = {row[0] for row in cursor.fetchall()}
     flavor = flavor_of(version, comment)
     return Server(

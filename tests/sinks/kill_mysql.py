@@ -2,7 +2,8 @@
 
 Reads numbers from its standard input. For each, a forked copy of this process does the step's
 preparation and the step on an empty server, and ends without any clean-up just before the step's
-n-th statement that is no SELECT. Its exit code is printed. `options` are those of `MySQLSink`.
+n-th statement that is no SELECT. Its exit code is printed; before it, if the step came to its end,
+how many such statements it has. `options` are those of `MySQLSink`.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from tests.sinks.kill_duckdb import KILLED, in_child
 _READS = ("SELECT", "\nSELECT", "SET ", "START", "USE", "SHOW", "ROLLBACK")
 
 
-def count_down(statements: int) -> None:
-    """End this process before its n-th writing statement on any connection."""
+def count_down(statements: int) -> list[int]:
+    """End this process before its n-th writing statement on any connection; what is left of n."""
     query, load = Session.query, Session.load
     left = [statements]
 
@@ -43,6 +44,7 @@ def count_down(statements: int) -> None:
 
     Session.query = counted_query  # type: ignore[method-assign, assignment]
     Session.load = counted_load  # type: ignore[method-assign]
+    return left
 
 
 def main(step: str, options: dict[str, Any]) -> None:
@@ -51,8 +53,9 @@ def main(step: str, options: dict[str, Any]) -> None:
             ALL_STEPS[step].prepare(sink)
             sink.list_watermarks("")  # the ledger is there even if nothing was prepared
         last = MySQLSink(**options)
-        count_down(number)
+        left = count_down(number)
         ALL_STEPS[step].work(last)
+        print(number - left[0], flush=True)
 
     for line in sys.stdin:
         number = int(line)

@@ -7,11 +7,13 @@ is not the one other tests have as a source, which must not be emptied.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pyarrow as pa
+import pymysql
 import pytest
 
 from resources.sinks.mysql import MySQLSink
@@ -43,10 +45,12 @@ class MySQLRoom:
         self.server: Any = server
         self._only = only
         self._place = ""
+        self._lock = threading.Lock()
+        self._connection: Any = None
 
     def empty(self) -> None:
         """Drop all databases of users, and what the sink remembers of them."""
-        with self.server.connect() as connection, connection.cursor() as cursor:
+        with self._connected().cursor() as cursor:
             cursor.execute("SHOW DATABASES")
             names = [row[0] for row in cursor.fetchall() if row[0] not in SYSTEM_DATABASES]
             for name in names:
@@ -60,9 +64,23 @@ class MySQLRoom:
 
     def enter(self, place: str) -> None:
         """Make the server be a place: empty, unless it is the one it was."""
-        if place != self._place:
-            self.empty()
-            self._place = place
+        with self._lock:
+            if place != self._place:
+                self.empty()
+                self._place = place
+
+    def _connected(self) -> Any:
+        """The administrator's connection; a new one if the server was started again."""
+        if self._connection is None or not self._connection.open or not self._is_alive():
+            self._connection = self.server.connect()
+        return self._connection
+
+    def _is_alive(self) -> bool:
+        try:
+            self._connection.ping(reconnect=False)
+        except pymysql.err.MySQLError:
+            return False
+        return True
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements as the administrator; rows of the last."""

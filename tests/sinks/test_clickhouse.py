@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from resources.failpoints import FailpointReached
 from resources.sinks.clickhouse import ClickHouseSink
@@ -12,12 +15,10 @@ from resources.sinks.contract import Sink
 from tests.armed import armed
 from tests.contracts.sink_shared_steps import ALL_STEPS
 from tests.contracts.sink_suite import SinkSuite
-from tests.contracts.sink_writes import SinkWrites
 from tests.sinks.clickhouse_room import Countdown, Room
 from tests.sinks.clickhouse_room import room as room
 from tests.strategies import COLUMN_TYPES, VECTOR, WIDE_DECIMALS
 
-Folders = pytest.TempPathFactory
 EVERY_TIME = ("merge", "append", "alter", "drop", "truncate", "first load", "shared truncate")
 """Steps whose writer is killed in every run of the tests."""
 _NOT_HERE = ("sink.load.after_rows:3",)
@@ -57,28 +58,29 @@ class InRoom:
 
 
 class TestClickHouseSink(InRoom, SinkSuite):
-    """The suite; its longest tests are run by night, the kills of every step below."""
+    """The suite without its longest tests and with fewer examples: the whole of it is below."""
+
+    test_random_changes_equal_a_model = None
+    test_random_writes_of_three_feeds_equal_a_dict = None
+    test_any_change_of_type_is_exact_or_refused = None
+    test_rows_there_get_the_value_of_any_type = None
+
+    @settings(max_examples=3, suppress_health_check=list(HealthCheck), database=None)
+    @given(data=st.data())
+    def test_every_type_round_trips(
+        self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    ) -> None:
+        whole: Any = SinkSuite.test_every_type_round_trips
+        whole.hypothesis.inner_test(self, tmp_path_factory, data)
 
     @pytest.mark.parametrize("step", EVERY_TIME)
     def test_killed_between_any_two_statements(self, step: str, place: str) -> None:
         super().test_killed_between_any_two_statements(step, place)
 
-    @pytest.mark.nightly
-    def test_random_changes_equal_a_model(self, tmp_path_factory: Folders) -> None:
-        super().test_random_changes_equal_a_model(tmp_path_factory)
-
-    @pytest.mark.nightly
-    def test_random_writes_of_three_feeds_equal_a_dict(self, tmp_path_factory: Folders) -> None:
-        super().test_random_writes_of_three_feeds_equal_a_dict(tmp_path_factory)
-
-    @pytest.mark.nightly
-    def test_any_change_of_type_is_exact_or_refused(self, tmp_path_factory: Folders) -> None:
-        super().test_any_change_of_type_is_exact_or_refused(tmp_path_factory)
-
 
 @pytest.mark.nightly
-class TestEveryStatement(InRoom, SinkWrites):
-    """Only the test of killed writers, with every step broken off before every statement."""
+class TestEveryStatement(InRoom, SinkSuite):
+    """The whole suite, with the writer of every step broken off before every statement."""
 
     def killed(self, step: str, place: str) -> Iterator[tuple[str, Sink]]:
         yield from super().killed(step, place)

@@ -43,13 +43,20 @@ class OnOceanBase(InRoom):
         type(self).room = oceanbase_room
 
 
-@pytest.mark.parametrize("kind", ["mariadb", "oceanbase"])
+TRIED = {
+    "mariadb": ("load", "merge", "append", "truncate", "kept load", "shared load", "alter"),
+    "oceanbase": ("load", "shared merge"),
+}
+"""Steps of every run: changes of tables take OceanBase's kernel a while."""
+
+
+@pytest.mark.parametrize("kind", sorted(TRIED))
 def test_loads_merges_and_column_changes(kind: str, request: pytest.FixtureRequest) -> None:
     """What every run tries on the other servers, beside what is left there by other tests."""
     room = MySQLRoom(request.getfixturevalue(kind), frozenset({"shop"}))
     room.run("SET GLOBAL local_infile = ON")
     with room.sink(request.node.name) as sink:
-        for name in ("load", "merge", "append", "truncate", "kept load", "shared load", "alter"):
+        for name in TRIED[kind]:
             step = ALL_STEPS[name]
             step.prepare(sink)
             before = observe(sink, step.target, step.feed)
@@ -71,7 +78,7 @@ def test_loads_merges_and_column_changes(kind: str, request: pytest.FixtureReque
         assert comparable(sink.read_table(target.id)) == comparable(rows)
         sink.merge(target, rows.slice(0, 1), rows.select(["code"]).slice(1, 3), fence(1, 2))
         assert sorted(sink.read_table(target.id)["code"].to_pylist()) == ["", "a", codes[5]]
-        long = pa.table([["x" * 769, "ok"], [b"", b""]], schema=target_schema(target))
+        long = pa.table([["x" * 3073, "ok"], [b"", b""]], schema=target_schema(target))
         assert [r.index for r in sink.find_rejected(target, long)] == [0]
     room.empty()
 

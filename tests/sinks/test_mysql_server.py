@@ -305,6 +305,8 @@ def test_never_a_fifth_connection(room: MySQLRoom, request: pytest.FixtureReques
 
     def work() -> None:
         with room.sink(name, max_connections=2) as sink:
+            while not seen or not max(seen):
+                sink.list_watermarks("p")
             for _ in range(5):
                 sink.list_watermarks("p")
 

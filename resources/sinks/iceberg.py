@@ -1,0 +1,57 @@
+"""The Iceberg sink: tables of Apache Iceberg in a folder or an object store, by pyiceberg.
+
+In: reduced changes, appended changes, snapshot chunks as Arrow tables. Out: Iceberg tables that
+Spark, Trino, ClickHouse, DuckDB and others read; watermark and fencing token in every snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from resources.errors import ConfigError
+from resources.sinks.iceberg_catalog import LakeCatalog
+from resources.sinks.iceberg_table import IcebergTables
+from resources.sinks.lake import LakeSink
+from resources.sinks.lake_store import LakeStore
+from resources.sinks.lake_types import LakeTypes
+
+
+class IcebergSink(LakeSink):
+    """Target tables in Apache Iceberg, format version 2.
+
+    Args:
+        location: A folder, or `s3://bucket/prefix`.
+        catalog: Properties of a pyiceberg catalog, and its `name`; without it a SQLite file in
+            the folder.
+        storage: Options of the object store, as `lake_store.OPTIONS` has them.
+        types: `{"decimal_overflow": "text"}` keeps DECIMAL beyond 38 digits as text; without it
+            such columns are refused before start.
+        table_properties: Properties of tables this sink creates.
+
+    Raises:
+        ConfigError: `types` holds something else, the location cannot be used, or a lake in an
+            object store has no catalog.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        *,
+        catalog: Mapping[str, str] | None = None,
+        storage: Mapping[str, str] | None = None,
+        types: Mapping[str, str] | None = None,
+        table_properties: Mapping[str, str] | None = None,
+    ) -> None:
+        if types and dict(types) != {"decimal_overflow": "text"}:
+            raise ConfigError(
+                f"the Iceberg sink does not know the type settings {sorted(types)} as given",
+                remedy="types: {decimal_overflow: text}",
+            )
+        store = LakeStore(location, storage)
+        known = LakeTypes(narrow_integers=False, text_decimals=bool(types))
+        self.catalog = LakeCatalog(store, catalog)
+        super().__init__(store, IcebergTables(store, self.catalog, known, table_properties))
+
+    def close(self) -> None:
+        """Close the catalog's connections."""
+        self.catalog.close()
