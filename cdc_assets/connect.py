@@ -14,7 +14,9 @@ from cdc_assets import naming
 from cdc_assets.connect_language import transform_rules
 from cdc_assets.settings import PipelineSettings
 from cdc_assets.settings_clickhouse import ClickHouseSinkSettings, clickhouse_options
-from cdc_assets.settings_lake import DeltaSinkSettings, lake_options
+from cdc_assets.settings_iceberg import IcebergSinkSettings, iceberg_options
+from cdc_assets.settings_kafka import KafkaSinkSettings, kafka_options
+from cdc_assets.settings_lake import DeltaSinkSettings, ParquetSinkSettings, lake_options
 from cdc_assets.settings_language import build_router
 from cdc_assets.settings_mysql_sink import MySQLSinkSettings, mysql_options
 from cdc_assets.settings_place import LogPlace
@@ -200,8 +202,12 @@ def sink_opener(settings: PipelineSettings) -> Callable[[], Sink]:
         options = mysql_options(sink)
     if isinstance(sink, ClickHouseSinkSettings):
         options = clickhouse_options(sink)
-    if isinstance(sink, DeltaSinkSettings):
+    if isinstance(sink, DeltaSinkSettings | ParquetSinkSettings):
         options = lake_options(sink)
+    if isinstance(sink, IcebergSinkSettings):
+        options = iceberg_options(sink)
+    if isinstance(sink, KafkaSinkSettings):
+        options = kafka_options(sink)
     return lambda: open_sink(sink.type, options)
 
 
@@ -241,7 +247,7 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
         isinstance(sink, ClickHouseSinkSettings) and sink.host
     ):
         writers = sink.max_connections
-    elif isinstance(sink, DeltaSinkSettings):
+    elif isinstance(sink, DeltaSinkSettings | IcebergSinkSettings | ParquetSinkSettings):
         writers = sink.parallel
     snapshot = source.snapshot if isinstance(source, MySQLSourceSettings) else SnapshotOptions()
     return EngineOptions(
@@ -257,7 +263,10 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
         chunk_rows=snapshot.chunk_rows,
         parallel=snapshot.parallel,
         server=naming.source_of(settings.name) or source.server,
-        append=pipeline.append,
+        # A topic keeps every change: there is nothing to be said about it.
+        append=("*.*",) if isinstance(sink, KafkaSinkSettings) else pipeline.append,
+        append_loads=isinstance(sink, KafkaSinkSettings),
+        before_images=isinstance(sink, KafkaSinkSettings) and sink.before,
         router=build_router(settings),
         transforms=Transforms(transform_rules(settings), pipeline.keep, pipeline.type_mapping),
         policy=pipeline.schema_changes.policy(),

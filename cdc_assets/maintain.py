@@ -11,13 +11,16 @@ import dagster as dg
 from cdc_assets import naming
 from cdc_assets.failures import failures
 from cdc_assets.settings import PipelineFile
-from cdc_assets.settings_lake import DeltaSinkSettings
+from cdc_assets.settings_iceberg import IcebergSinkSettings
+from cdc_assets.settings_lake import DeltaSinkSettings, ParquetSinkSettings
 from cdc_assets.specs import PIPELINE_TAG
+
+_LAKES = (DeltaSinkSettings, IcebergSinkSettings, ParquetSinkSettings)
 
 
 def build_maintain_job(file: PipelineFile) -> dg.JobDefinition | None:
     """Return `<pipeline>_maintain`, None where the sink looks after its tables itself."""
-    if not isinstance(file.sink, DeltaSinkSettings):
+    if not isinstance(file.sink, _LAKES):
         return None
 
     @dg.op(name=naming.op_name(file.name, "maintain"), out=dg.Out(dg.Nothing))
@@ -51,7 +54,7 @@ def maintain_tables(context: dg.OpExecutionContext, file: PipelineFile) -> None:
     done = set()
     for settings in file.members():
         with sink_opener(settings.resolve())() as sink:
-            if not isinstance(sink, Maintained) or not isinstance(file.sink, DeltaSinkSettings):
+            if not isinstance(sink, Maintained) or not isinstance(file.sink, _LAKES):
                 continue
             for target in sorted({target for target, _ in sink.list_watermarks(settings.name)}):
                 if target in done:

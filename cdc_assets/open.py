@@ -16,7 +16,9 @@ import dagster as dg
 from cdc_assets.connect import engine_options, open_source, postgres_options, sink_opener
 from cdc_assets.settings import PipelineFile, PipelineSettings, state_url
 from cdc_assets.settings_clickhouse import ClickHouseSinkSettings, clickhouse_options
-from cdc_assets.settings_lake import DeltaSinkSettings, lake_options
+from cdc_assets.settings_iceberg import IcebergSinkSettings, iceberg_options
+from cdc_assets.settings_kafka import KafkaSinkSettings, kafka_options
+from cdc_assets.settings_lake import DeltaSinkSettings, ParquetSinkSettings, lake_options
 from cdc_assets.settings_mysql_sink import MySQLSinkSettings, mysql_options
 from cdc_assets.settings_sink import DuckDBSinkSettings, PostgresSinkSettings
 from resources import DirtyRowsResource, SinkResource
@@ -87,8 +89,12 @@ def build_resources(file: PipelineFile) -> dict[str, Any]:
         options = mysql_options(sink)
     elif isinstance(sink, ClickHouseSinkSettings):
         options = clickhouse_options(sink)
-    elif isinstance(sink, DeltaSinkSettings):
+    elif isinstance(sink, DeltaSinkSettings | ParquetSinkSettings):
         options = lake_options(sink)
+    elif isinstance(sink, IcebergSinkSettings):
+        options = iceberg_options(sink)
+    elif isinstance(sink, KafkaSinkSettings):
+        options = kafka_options(sink)
     url = dg.EnvVar("CDC_STATE") if os.environ.get("CDC_STATE") else state_url()
     return {
         f"{file.name}_sink": SinkResource(kind=sink.type, options=options),

@@ -21,7 +21,9 @@ from cdc_assets import naming
 from cdc_assets.settings_clickhouse import ClickHouseSinkSettings
 from cdc_assets.settings_env import bad_reference, expand, is_secret, missing_names
 from cdc_assets.settings_errors import add_problems
-from cdc_assets.settings_lake import DeltaSinkSettings
+from cdc_assets.settings_iceberg import IcebergSinkSettings
+from cdc_assets.settings_kafka import KafkaSinkSettings
+from cdc_assets.settings_lake import DeltaSinkSettings, ParquetSinkSettings
 from cdc_assets.settings_language import language_problems
 from cdc_assets.settings_mysql_sink import MySQLSinkSettings
 from cdc_assets.settings_pipeline import DirtyData, PipelineOptions, Rate
@@ -56,6 +58,9 @@ Sink = Annotated[
     | MySQLSinkSettings
     | PostgresSinkSettings
     | DeltaSinkSettings
+    | IcebergSinkSettings
+    | ParquetSinkSettings
+    | KafkaSinkSettings
     | MemorySinkSettings,
     Field(discriminator="type"),
 ]

@@ -26,7 +26,8 @@ _AUTHORITY = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://(?P<authority>[^/?#]*)")
 
 def is_secret(path: Sequence[str | int]) -> bool:
     """Return whether a key, given by its path, holds a secret."""
-    return path[-1] in SECRET_KEYS or (path[-1] == MASK_KEY and path[-3:-2] == ("mask",))
+    in_mask = path[-1] == MASK_KEY and path[-3:-2] == ("mask",)
+    return path[-1] in SECRET_KEYS or in_mask or path[-2:-1] == ("secrets",)
 
 
 def bad_reference(text: str) -> bool:

@@ -20,7 +20,7 @@ from cdc_assets.settings_yaml import Document
 
 NOT_BUILT_TYPES = {
     "source": ("postgres", "oracle", "sqlserver", "mongodb"),
-    "sink": ("iceberg", "paimon", "parquet", "kafka"),
+    "sink": ("paimon",),
 }
 """Types of later releases, refused by name."""
 

@@ -111,6 +111,35 @@ sink:
   lock_timeout: 30s
 """
 
+KAFKA = """\
+sink:
+  type: kafka
+  bootstrap_servers: kafka-1.example.com:9093,kafka-2.example.com:9093
+  security: sasl_ssl
+  mechanism: SCRAM-SHA-512
+  user: cdc
+  password: ${env:KAFKA_PASSWORD}
+  ca: ca.pem
+  # cert: client.pem, key: client.key
+  format: debezium-json
+  schemas: false
+  before: true
+  topic: "shop.{database}.{table}"
+  schema_topic: "shop.{database}.schema_changes"
+  state_topic: _cdc_state
+  delivery: exactly_once
+  partitioning: key
+  partitions: 6
+  replication: 3
+  topic_config: {retention.ms: "604800000", min.insync.replicas: "2"}
+  tombstones: true
+  truncates: true
+  max_message_bytes: 1MB
+  compression: lz4
+  timeout: 30s
+  transaction_timeout: 1m
+"""
+
 POSTGRES = """\
 sink:
   type: postgres
@@ -142,6 +171,39 @@ sink:
   types: {decimal_overflow: text}
   parallel: 2
   history: 7d
+"""
+
+ICEBERG = """\
+sink:
+  type: iceberg
+  location: s3://lake/tables
+  catalog:                              # a SQLite file in a local `location` needs none
+    type: rest
+    name: lake
+    url: https://catalog.example.com
+    options: {warehouse: lake}
+    secrets: {credential: "${env:CATALOG_CREDENTIAL}"}
+  storage:                              # what is left out: AWS_ENDPOINT_URL, AWS_REGION, …
+    region: eu-central-1
+    access_key_id: cdc
+    secret_access_key: ${env:LAKE_SECRET}
+  types: {decimal_overflow: text}
+  table_properties: {commit.retry.num-retries: "10"}
+  parallel: 2
+  history: 7d
+"""
+
+PARQUET = """\
+sink:
+  type: parquet
+  location: s3://lake/files
+  storage:                              # what is left out: AWS_ENDPOINT_URL, AWS_REGION, …
+    endpoint: https://s3.example.com
+    region: eu-central-1
+    access_key_id: cdc
+    secret_access_key: ${env:LAKE_SECRET}
+  types: {decimal_overflow: text}
+  parallel: 2
 """
 
 MYSQL_SINK = """\
@@ -252,9 +314,12 @@ EXAMPLES = {
     "source sql": SQL,
     "sink duckdb": DUCKDB,
     "sink clickhouse": CLICKHOUSE,
+    "sink kafka": KAFKA,
     "sink postgres": POSTGRES,
     "sink mysql": MYSQL_SINK,
     "sink delta": DELTA,
+    "sink iceberg": ICEBERG,
+    "sink parquet": PARQUET,
     "sink memory": MEMORY,
     "route[]": ROUTE,
     "transform[]": TRANSFORM,

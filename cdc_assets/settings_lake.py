@@ -61,9 +61,28 @@ class DeltaSinkSettings(Part):
     """How far back the upkeep job keeps versions of the tables; a day at least."""
 
 
-def lake_options(sink: DeltaSinkSettings) -> dict[str, object]:
-    """Return the arguments of a lake's sink; secrets as they are in the settings."""
-    storage = sink.storage
+class ParquetSinkSettings(Part):
+    """Folders of Parquet files; folders are the source's databases, and in them its tables."""
+
+    type: Literal["parquet"]
+    """Parquet files, without a catalog or a table format."""
+    location: LocalPath
+    """Folder, or `s3://bucket/prefix`."""
+    storage: Annotated[LakeStorage, Section] = LakeStorage()
+    """The object store, where `location` is in one."""
+    types: Annotated[LakeTypeSettings, Section] = LakeTypeSettings()
+    """What to do with values that readers of Parquet cannot hold."""
+    parallel: PositiveCount = 2
+    """Tables merged at the same time; they share `pipeline.memory`."""
+
+    @property
+    def history(self) -> float:
+        """No version but the last is kept."""
+        return 0.0
+
+
+def storage_options(storage: LakeStorage) -> dict[str, str]:
+    """Return what is said of an object store; secrets as they are in the settings."""
     options = {"endpoint": storage.endpoint, "region": storage.region}
     options |= {"access_key_id": storage.access_key_id}
     for name, secret in (
@@ -71,9 +90,14 @@ def lake_options(sink: DeltaSinkSettings) -> dict[str, object]:
         ("session_token", storage.session_token),
     ):
         options |= {name: secret.get_secret_value() if secret else None}
+    return {k: v for k, v in options.items() if v}
+
+
+def lake_options(sink: DeltaSinkSettings | ParquetSinkSettings) -> dict[str, object]:
+    """Return the arguments of a lake's sink; secrets as they are in the settings."""
     text = sink.types.decimal_overflow == "text"
     return {
         "location": sink.location,
-        "storage": {k: v for k, v in options.items() if v},
+        "storage": storage_options(sink.storage),
         "types": {"decimal_overflow": "text"} if text else None,
     }

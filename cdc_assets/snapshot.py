@@ -111,8 +111,8 @@ def unloaded_tables(
 
     Tables that follow the log or were stopped are left to the user.
     """
-    # Tables kept as append-only change logs begin with the log and have no snapshot.
-    tables = [t for t in pipeline.source.list_tables() if not pipeline.options.appends(t)]
+    # Where change logs take no loads, tables kept so begin with the log and have no snapshot.
+    tables = [t for t in pipeline.source.list_tables() if pipeline.options.is_loaded(t)]
     add_partitions(instance, settings, tables)
     inventory.save_inventory(settings, tables)
     pipeline.tables.register(tables)

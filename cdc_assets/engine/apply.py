@@ -90,7 +90,7 @@ def born(pipeline: Pipeline, table: TableId, upto: int) -> int | None:
 
     A table made while its changes are captured began empty: all its rows are in the log.
     """
-    if pipeline.options.history != "snapshot" or pipeline.options.appends(table):
+    if pipeline.options.history != "snapshot" or not pipeline.options.is_loaded(table):
         return 0
     made = [notice.seq for notice in all_notices(pipeline, table, upto) if is_birth(notice)]
     return made[-1] - 1 if made else None

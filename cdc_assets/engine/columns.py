@@ -209,7 +209,7 @@ class TargetColumns:
         if plan.reread:
             self._remember_sets(plan)
             self.report.outcome = "needs_snapshot"
-            self.report.reason = records.read_again(self.pipeline, "; ".join(plan.reread) or why)
+            self.report.reason = records.read_again(self.pipeline, "; ".join((why, *plan.reread)))
             return False
         return self._alter(plan, wanted, changes, seq)
 

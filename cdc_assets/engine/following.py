@@ -81,7 +81,7 @@ class Following:
         """Follow a statement; False if the table waits for something first."""
         event = _TABLE_EVENTS.get(notice.kind)
         if event is not None and not (notice.kind == "create" and notice.rewrites):
-            if self.columns.appends:
+            if self.columns.appends and not self._tells(event):
                 return True  # a log of changes keeps the rows of a table that is gone
             return self._follow_table_event(event, notice)
         if notice.kind == "alter" and notice.shape is not None:
@@ -116,6 +116,10 @@ class Following:
             shape = notice.shape
             self._begin_anew(notice.seq, self._shaping(shape) if shape is not None else None)
         return True
+
+    def _tells(self, event: TableEventWord) -> bool:
+        """Return whether a log of changes, which has all rows since its load, says this too."""
+        return event == "truncate_table" and self.pipeline.options.append_loads
 
     def _read_renamed(self, notice: TableNotice, answer: Answer) -> bool:
         """Have a table read that has this name from here on; its rows are not in the log."""

@@ -72,7 +72,7 @@ class Loading:
             ConfigError: It is a log of changes, or the sink cannot hold it.
         """
         table = self.route.table
-        if self.target.mode == "append":
+        if not self.pipeline.options.is_loaded(table):
             raise ConfigError(
                 f"table {table} is kept as an append-only change log and has no snapshot",
                 remedy="remove it from pipeline.append to load its rows",

@@ -54,6 +54,9 @@ class EngineOptions:
         parallel: Chunks read at the same time.
         server: What names the source server.
         append: Patterns of tables kept as append-only change logs in the sink.
+        append_loads: Whether those are loaded too, their rows in front of the changes; else they
+            begin with the log.
+        before_images: Whether every update carries its before-image, as some formats want it.
         router: Which targets a source table's rows go to.
         transforms: What becomes of rows on the way there, by source table.
         type_mapping: Other types than the source's own.
@@ -88,6 +91,8 @@ class EngineOptions:
     parallel: int = 4
     server: str = ""
     append: tuple[str, ...] = ()
+    append_loads: bool = False
+    before_images: bool = False
     router: Router = field(default_factory=Router)
     transforms: Transforms = field(default_factory=Transforms)
     type_mapping: tuple[TypeMapping, ...] = ()
@@ -110,6 +115,8 @@ class EngineOptions:
 
         A target's key may depend on them; a log of changes judges both images by its filter.
         """
+        if self.before_images:
+            return schema.names
         append = self.appends(schema.table)
         rule = self.transforms.rule(schema.table)
         if rule is None:
@@ -123,6 +130,10 @@ class EngineOptions:
     def appends(self, table: TableId) -> bool:
         """Return whether the table is kept as an append-only change log."""
         return any(matches(pattern, table) for pattern in self.append)
+
+    def is_loaded(self, table: TableId) -> bool:
+        """Return whether a table's rows are copied to its target, or are in the log alone."""
+        return self.append_loads or not self.appends(table)
 
 
 @dataclass

@@ -60,10 +60,13 @@ def record_plan(
     """
     with pipeline.sink() as sink:
         ddl = [";\n".join(sink.render_changes(target, step.changes)) for step in plan.steps]
+    decided = pipeline.changes.decisions(route.table, str(target), seq)
     changes = [
         _change(route, target, step, statements, why, seq, notice)
         for step, statements in zip(plan.steps, ddl, strict=True)
-        if not (step.event in QUIET_EVENTS and step.action in ("nothing", "ignore"))
+        if step.event not in QUIET_EVENTS
+        or step.action not in ("nothing", "ignore")
+        or (step.event, step.columns[0] if step.columns else "") in decided
     ]
     return pipeline.changes.record(changes)
 

@@ -148,6 +148,8 @@ class Capabilities:
         max_connections: Connections one process may hold; 0 for no limit of its own.
         refused_types: Arrow type names it has no exact counterpart for, refused at plan time.
         refused_values: Values of types it does take that are dirty rows all the same, in words.
+        append_loads: An `append` target takes loads: of the table's columns alone, kept as rows
+            that were read, in front of the changes since.
         joined_changes: A list of column changes is summed up into one statement, which is made
             whole or not at all; statements shown are of the sum, not of each change.
     """
@@ -162,6 +164,7 @@ class Capabilities:
     max_connections: int = 0
     refused_types: frozenset[str] = field(default_factory=frozenset)
     refused_values: frozenset[str] = frozenset()
+    append_loads: bool = False
     joined_changes: bool = False
 
 

@@ -21,8 +21,8 @@ class IcebergSink(LakeSink):
 
     Args:
         location: A folder, or `s3://bucket/prefix`.
-        catalog: Properties of a pyiceberg catalog, and its `name`; without it a SQLite file in
-            the folder.
+        catalog: Properties of a pyiceberg catalog, its `name` and `url`; without it a SQLite file
+            in the folder.
         storage: Options of the object store, as `lake_store.OPTIONS` has them.
         types: `{"decimal_overflow": "text"}` keeps DECIMAL beyond 38 digits as text; without it
             such columns are refused before start.
@@ -30,7 +30,7 @@ class IcebergSink(LakeSink):
 
     Raises:
         ConfigError: `types` holds something else, the location cannot be used, or a lake in an
-            object store has no catalog.
+            object store has no catalog; or another format version is wanted.
     """
 
     def __init__(
@@ -46,6 +46,11 @@ class IcebergSink(LakeSink):
             raise ConfigError(
                 f"the Iceberg sink does not know the type settings {sorted(types)} as given",
                 remedy="types: {decimal_overflow: text}",
+            )
+        if (table_properties or {}).get("format-version", "2") != "2":
+            raise ConfigError(
+                "the Iceberg sink writes format version 2",
+                remedy="take format-version out of `table_properties`",
             )
         store = LakeStore(location, storage)
         known = LakeTypes(narrow_integers=False, text_decimals=bool(types))

@@ -53,12 +53,12 @@ _UNWELL = (ServerError, ServiceUnavailableError, TooManyRequestsError, CommitSta
 
 
 class LakeCatalog:
-    """The catalog of one lake.
+    """The catalog of one lake; `properties` are what pyiceberg is given.
 
     Args:
         store: The place.
-        options: Properties of a pyiceberg catalog (`type`, `uri` and so on), and `name`; none for
-            a SQLite file in the lake's folder.
+        options: Properties of a pyiceberg catalog (`type` and so on), its `name`, and `url` for
+            what pyiceberg calls `uri`; none for a SQLite file in the lake's folder.
 
     Raises:
         ConfigError: The lake is in an object store and no catalog is given.
@@ -75,7 +75,9 @@ class LakeCatalog:
             )
         self._store = store
         self._name = given.pop("name", _NAME)
-        self._options = {**_storage_options(store), **(given or self._sqlite())}
+        if "url" in given:
+            given["uri"] = given.pop("url")
+        self.properties = {**_storage_options(store), **(given or self._sqlite())}
         self._lock = threading.Lock()
         self._catalog: Catalog | None = None
 
@@ -125,11 +127,11 @@ class LakeCatalog:
         if self._own:
             Path(self._store.root).mkdir(parents=True, exist_ok=True)
         try:
-            return load_catalog(self._name, **self._options)
+            return load_catalog(self._name, **self.properties)
         except sa.exc.OperationalError as error:
             if "already exists" not in str(error):
                 raise
-            return load_catalog(self._name, **self._options)  # another process has just made it
+            return load_catalog(self._name, **self.properties)  # another process has just made it
 
     def _sqlite(self) -> dict[str, str]:
         file = sa.URL.create(

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import CreateTableTransaction, Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update import (
@@ -61,6 +63,21 @@ class Swap:
         if not self.remove:
             return Operation.APPEND
         return Operation.OVERWRITE if self.add else Operation.DELETE
+
+
+class _Once(Transaction):
+    """A transaction whose metadata is worked out once for all who ask, not for each of them."""
+
+    _known: tuple[int, TableMetadata] | None = None
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        """The table's metadata with the updates so far."""
+        if not self._updates:
+            return self._table.metadata
+        if self._known is None or self._known[0] != len(self._updates):
+            self._known = len(self._updates), super().table_metadata
+        return self._known[1]
 
 
 class _Producer(_SnapshotProducer["_Producer"]):
@@ -137,7 +154,7 @@ def commit(
         CommitFailedException: Another commit came between; what was written for this one is
             deleted.
     """
-    transaction = table.transaction()
+    transaction = _Once(table)
     if schema is not None:
         transaction._stage((AddSchemaUpdate(schema_=schema), SetCurrentSchemaUpdate(schema_id=-1)))
     head = table.metadata.refs.get(MAIN_BRANCH)
@@ -175,14 +192,12 @@ def _finish(
     properties: Mapping[str, str] | None,
     required: tuple[TableRequirement, ...],
 ) -> None:
-    from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
-
     if properties:
         transaction.set_properties(dict(properties))
     producer = None
     if swap is not None:
         producer = _Producer(transaction, table, swap, summary)
-        transaction._stage(*producer._commit())
+        transaction._stage(producer._commit()[0])
     try:
         catalog.commit_table(table, required, transaction._updates)
     except (CommitFailedException, TableAlreadyExistsError):

@@ -60,7 +60,7 @@ _ARROW = {str(v): k for k, v in _PLAIN.items()}
 
 
 def evolved_schema(
-    schema: pa.Schema, types: LakeTypes, old: Schema | None, last_id: int, number: int = 0
+    schema: pa.Schema, types: LakeTypes, old: Schema | None, last_id: int, schema_id: int = 0
 ) -> Schema:
     """Return an Iceberg schema: columns that stay keep their ids, others get new ones.
 
@@ -69,7 +69,7 @@ def evolved_schema(
         types: How Arrow types are stored.
         old: The columns there are, if any.
         last_id: Greatest field id ever given in the table.
-        number: Id of the schema.
+        schema_id: Id of the new schema.
     """
     used = last_id
 
@@ -89,7 +89,7 @@ def evolved_schema(
         else:
             number = next_id()
             fields.append(_optional(number, field.name, iceberg_type(field.type, next_id)))
-    return Schema(*fields, schema_id=number)
+    return Schema(*fields, schema_id=schema_id)
 
 
 def iceberg_type(type_: pa.DataType, next_id: Callable[[], int]) -> IcebergType:

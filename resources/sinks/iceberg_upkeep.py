@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow.fs as fs
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import ancestors_of
 
 from resources.sinks.contract import TargetId
-from resources.sinks.iceberg_table import IcebergSnapshot, IcebergTables, plain_url
+from resources.sinks.iceberg_snapshot import IcebergSnapshot, has_states, plain_url
+from resources.sinks.iceberg_table import IcebergTables
 from resources.sinks.lake_files import FileReader, FileWriter
 from resources.sinks.lake_format import Change, DataFile
 from resources.sinks.lake_store import OWN_FOLDER, LakeStore
@@ -93,9 +95,13 @@ class IcebergUpkeep:
         return writer.finish()
 
     def _expire(self, table: Table, oldest: dt.datetime) -> None:
-        """Expire the snapshots before a moment, but the one that feeds' states are carried from."""
+        """Expire the snapshots before a moment, but those that lead to the feeds' states."""
         limit = int(oldest.timestamp() * 1000)
         heads = {ref.snapshot_id for ref in table.metadata.refs.values()}
+        for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
+            heads.add(snapshot.snapshot_id)
+            if has_states(snapshot):
+                break
         old = [
             s.snapshot_id
             for s in table.snapshots()
@@ -133,8 +139,8 @@ class IcebergUpkeep:
             name = info.path[start:]
             if info.type != fs.FileType.File or name.startswith(f"{self._folder}/{OWN_FOLDER}/"):
                 continue
-            if info.mtime is not None and info.mtime < oldest:
-                if plain_url(self._store.url(name)) not in needed:
-                    self._store.delete(name)
-                    count += 1
+            is_old = info.mtime is not None and info.mtime < oldest
+            if is_old and plain_url(self._store.url(name)) not in needed:
+                self._store.delete(name)
+                count += 1
         return count

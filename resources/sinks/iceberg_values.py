@@ -15,6 +15,7 @@ from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
+from pyiceberg.transforms import IdentityTransform
 from pyiceberg.typedef import Record
 from pyiceberg.types import (
     BooleanType,
@@ -67,9 +68,9 @@ class FileBounds(Mapping[str, tuple[Any, Any]]):
     def __iter__(self) -> Iterator[str]:
         """Yield the columns whose bounds are known."""
         for name, (number, type_) in self._fields.items():
-            if number in self._lower and number in self._upper:
-                if isinstance(type_, (*_BOUNDED, *_TIMES)):
-                    yield name
+            known = number in self._lower and number in self._upper
+            if known and isinstance(type_, (*_BOUNDED, *_TIMES)):
+                yield name
 
     def __len__(self) -> int:
         """Return how many bounds are known."""
@@ -84,9 +85,11 @@ def fields_of(schema: Schema) -> Fields:
 def partition_of(file: IcebergFile, spec: PartitionSpec, schema: Schema) -> dict[str, Any]:
     """Return the values of a file's partition columns, as Python values of the stored types."""
     found = {}
+    there = {f.field_id: f for f in schema.fields}
     for place, field in enumerate(spec.fields):
-        source = schema.find_field(field.source_id)
-        found[source.name] = _value(source.field_type, file.partition[place])
+        source = there.get(field.source_id)
+        if source is not None and isinstance(field.transform, IdentityTransform):
+            found[source.name] = _value(source.field_type, file.partition[place])
     return found
 
 

@@ -10,7 +10,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._listoffsets import OffsetSpec
@@ -98,17 +105,22 @@ class Topics:
             SinkUnavailable: No broker answers.
             ConfigError: The topic may not be seen.
         """
-        with understood(self._cluster.servers):
-            found = self.admin.list_topics(topic, timeout=self._cluster.timeout).topics.get(topic)
-        if found is None or (found.error and found.error.code() in _ABSENT):
-            return []
-        if found.error:
-            raise meaning(found.error, f"topic {topic}")
-        return sorted(found.partitions)
+        # Asked for in this way, a topic that is not there is not made.
+        asked = self.admin.describe_topics(
+            TopicCollection([topic]), request_timeout=self._cluster.timeout
+        )
+        try:
+            found = asked[topic].result()
+        except KafkaException as error:
+            if error.args[0].code() in _ABSENT:
+                return []
+            raise meaning(error.args[0], f"topic {topic}") from error
+        return sorted(partition.id for partition in found.partitions)
 
     def ends(self, topic: str, partitions: list[int]) -> dict[int, int]:
         """Return where each partition ends now, undecided messages included."""
-        asked = {TopicPartition(topic, p): OffsetSpec.latest() for p in partitions}
+        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = {TopicPartition(topic, p): latest for p in partitions}
         with understood(f"topic {topic}"):
             futures = self.admin.list_offsets(
                 asked,
@@ -127,9 +139,9 @@ class Topics:
         Raises:
             ConfigError: The name or a setting is refused, or the user may not.
         """
+        require_legal(topic)
         if self.partitions(topic):
             return
-        require_legal(topic)
         cluster = self._cluster
         config = {"cleanup.policy": "compact"} if state else dict(cluster.topic_config)
         partitions = 1 if state else cluster.partitions

@@ -138,7 +138,8 @@ def _in_quotes(text: pa.Array) -> pa.Array:
 def _float_json(column: pa.Array) -> pa.Array:
     """Print floats as short as they read back; what JSON has no number for is a string."""
     text = column.cast(TEXT)
-    if _any(pc.is_finite(column)) and not _any(pc.invert(pc.is_finite(column))):
+    text = pc.if_else(pc.equal(text, constant("-0")), constant("-0.0"), text)
+    if not _any(pc.invert(pc.is_finite(column))):
         return text
     names = {"nan": '"NaN"', "-nan": '"NaN"', "inf": '"Infinity"', "-inf": '"-Infinity"'}
     for found, name in names.items():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-
 from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -16,6 +15,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from resources.errors import SinkUnavailable
 from resources.sinks.kafka_client import Cluster, Topics
 from resources.sinks.kafka_errors import meaning, understood
+
+_STALLED = 0.3
+"""Seconds after which a transaction of others is no longer one that is just being committed."""
 
 
 class TopicLog:
@@ -40,7 +42,7 @@ class TopicLog:
         """Yield the messages that are new since the last call.
 
         Args:
-            stalled: Called once where a transaction of others is open for a second.
+            stalled: Called once where a transaction of others stays open.
 
         Raises:
             SinkUnavailable: No broker answers, or a transaction stays open.
@@ -54,7 +56,7 @@ class TopicLog:
             message = self._consumer.poll(0.1)
             waited = time.monotonic() - began
             if message is None:
-                if waited > 1.0 and not told and stalled is not None:
+                if waited > _STALLED and not told and stalled is not None:
                     told = True
                     stalled()
                 if waited > self._patience:

@@ -149,18 +149,20 @@ class Producers:
         while len(self._open) >= _MOST:
             self._open.popitem(last=False)
         deliveries = _Deliveries()
+        # What is not delivered by then is given up; librdkafka wants it within the transaction's.
+        longest = int(min(self._cluster.timeout, self._transaction_timeout) * 1000)
         settings = self._cluster.settings(
             enable_idempotence=True,
-            on_delivery=deliveries.tell,
             delivery_report_only_error=True,
-            message_timeout_ms=int(self._cluster.timeout * 1000),
+            message_timeout_ms=longest,
+            socket_timeout_ms=longest,
             linger_ms=20,
         )
         if self.transactions:
             settings["transactional.id"] = name
             settings["transaction.timeout.ms"] = int(self._transaction_timeout * 1000)
         with understood(where):
-            producer = Producer({**settings, **self._settings})
+            producer = Producer({**settings, **self._settings, "on_delivery": deliveries.tell})
             if self.transactions:
                 producer.init_transactions(self._cluster.timeout)
         self._open[name] = (producer, deliveries)

@@ -87,7 +87,7 @@ class KafkaState:
             else:
                 self._values[key] = json.loads(value)
 
-    def keys(self, *beginning: str | int) -> Iterator[Key]:
+    def find(self, *beginning: str | int) -> Iterator[Key]:
         """Yield the keys that begin so."""
         yield from [k for k in self._values if k[: len(beginning)] == beginning]
 
@@ -113,7 +113,7 @@ class KafkaState:
         """Return every watermark of a pipeline."""
         return {
             (TargetId(*map(str, k[4:6])), TableId(*map(str, k[2:4]))): Watermark(**self._values[k])
-            for k in self.keys("watermark", pipeline)
+            for k in self.find("watermark", pipeline)
         }
 
     def close(self) -> None:

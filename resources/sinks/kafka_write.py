@@ -105,9 +105,7 @@ def find_too_long(
     return [RejectedWrite(i, "", message) for i in sorted(found)]
 
 
-def _parts(
-    form: MessageFormat, target: TargetTable, feed: Feed, rows: pa.Table
-) -> Iterator[_Part]:
+def _parts(form: MessageFormat, target: TargetTable, feed: Feed, rows: pa.Table) -> Iterator[_Part]:
     now_us = time.time_ns() // 1000
     events = events_of(rows, target.schema.key, now_us)
     origin = Origin(feed.pipeline, feed.table, target, now_us // 1000)

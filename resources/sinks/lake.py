@@ -37,7 +37,7 @@ from resources.sinks.contract import (
 from resources.sinks.lake_alter import KINDS, LakeColumns
 from resources.sinks.lake_changes import LakeChanges
 from resources.sinks.lake_check import check_fit, lake_findings, require_types
-from resources.sinks.lake_commit import ATTEMPTS, LakeCommits, too_many
+from resources.sinks.lake_commit import ATTEMPTS, LakeCommits, against, too_many
 from resources.sinks.lake_feeds import LakeFeeds
 from resources.sinks.lake_files import FileReader
 from resources.sinks.lake_format import Change, LakeFormat, LostRace, Snapshot
@@ -99,10 +99,13 @@ class LakeSink:
 
     def read_table(self, target: TargetId) -> pa.Table:
         """Return all rows in the Arrow types the table was made for."""
-        live = self._live(target)
-        reader = self._reader(target, live.schema)
-        parts = [from_storage(reader.read(f), live.schema) for f in live.files]
-        return pa.concat_tables([live.schema.empty_table(), *parts])
+        for _ in range(ATTEMPTS):
+            live = self._live(target)
+            reader = self._reader(target, live.schema)
+            with suppress(LostRace), against(self.format, target, live):
+                parts = [from_storage(reader.read(f), live.schema) for f in live.files]
+                return pa.concat_tables([live.schema.empty_table(), *parts])
+        raise too_many(target)
 
     def count_rows(self, target: TargetId) -> int:
         """Return the number of rows."""

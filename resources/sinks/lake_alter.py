@@ -22,7 +22,7 @@ from resources.model.column_change import (
 )
 from resources.sinks.column_plan import ColumnPlan, ColumnRules, plan_changes
 from resources.sinks.contract import TargetId
-from resources.sinks.lake_commit import ATTEMPTS, too_many
+from resources.sinks.lake_commit import ATTEMPTS, against, too_many
 from resources.sinks.lake_convert import change_columns
 from resources.sinks.lake_files import FileReader, FileWriter
 from resources.sinks.lake_format import Change, DataFile, LakeFormat, LostRace, Snapshot
@@ -74,9 +74,11 @@ class LakeColumns:
             self._format.add_columns(target, live, pa.schema(new))
             return
         stored = self._format.types.stored_schema(plan.after)
-        writer = FileWriter(self._store, self._format.folder(target), stored, live.partition_by)
+        folder, prefix = self._format.folder(target), f"{self._format.staging}part-"
+        writer = FileWriter(self._store, folder, stored, live.partition_by, prefix)
         try:
-            self._rewrite(target, live, plan, writer)
+            with against(self._format, target, live):
+                self._rewrite(target, live, plan, writer)
             files = writer.finish()
             failpoint("sink.before_commit")
         except Exception:
@@ -91,7 +93,7 @@ class LakeColumns:
 
     def _is_there(self, target: TargetId, files: Sequence[DataFile]) -> bool:
         """Return whether a commit without an answer is there after all."""
-        paths = {f.path for f in self._live(target).files}
+        paths = {name for f in self._live(target).files for name in (f.path, f.name)}
         return any(f.path in paths for f in files)
 
     def _rewrite(

@@ -63,7 +63,8 @@ class LakeChanges:
         self.stored = format.types.stored_schema(snapshot.schema)
         folder = format.folder(target.id)
         self.reader = FileReader(store, folder, self.stored)
-        self.writer = FileWriter(store, folder, self.stored, snapshot.partition_by)
+        prefix = f"{format.staging}part-"
+        self.writer = FileWriter(store, folder, self.stored, snapshot.partition_by, prefix)
 
     def merge(self, upserts: pa.Table, deletes: pa.Table, feed: Feed) -> Change:
         """Return the change that deletes and upserts by key.

@@ -6,8 +6,8 @@ In: what a write makes of a snapshot. Out: one commit with the data and the feed
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from resources.errors import SinkUnavailable
@@ -18,6 +18,7 @@ from resources.sinks.fence import moved_watermark
 from resources.sinks.lake_changes import LakeChanges
 from resources.sinks.lake_check import check_fit
 from resources.sinks.lake_feeds import LakeFeeds
+from resources.sinks.lake_files import FileGone
 from resources.sinks.lake_format import Change, FeedState, LakeFormat, LostRace, Snapshot
 from resources.sinks.lake_loads import LakeLoad
 from resources.sinks.lake_store import LakeStore
@@ -65,8 +66,9 @@ class LakeCommits:
             mark = moved_watermark(target.id, old.watermark if old else None, fence)
             failpoint("sink.after_fence")
             changes = LakeChanges(self._store, self._format, target, live)
-            change = built(build, changes)
             try:
+                with against(self._format, target.id, live):
+                    change = built(build, changes)
                 self.commit(target.id, live, change, fence.feed, next_state(old, mark))
             except LostRace:
                 changes.writer.abandon()
@@ -132,6 +134,22 @@ class LakeCommits:
         live = self._format.read(target)
         state = None if live is None else live.state(feed)
         return state is not None and state.nonce == nonce
+
+
+@contextmanager
+def against(format: LakeFormat, target: TargetId, live: Snapshot) -> Iterator[None]:
+    """Work with the files of a snapshot, which another commit may delete meanwhile.
+
+    Raises:
+        LostRace: One did.
+    """
+    try:
+        yield
+    except FileGone:
+        now = format.read(target)
+        if now is None or {f.path for f in now.files} != {f.path for f in live.files}:
+            raise LostRace from None
+        raise
 
 
 def built(build: Callable[[LakeChanges], Change], changes: LakeChanges) -> Change:

@@ -20,7 +20,7 @@ import pyarrow.types as t
 
 from resources.errors import SinkUnavailable
 from resources.sinks.lake_format import DataFile
-from resources.sinks.lake_store import LakeStore
+from resources.sinks.lake_store import OWN_FOLDER, LakeStore
 
 GROUP_ROWS = 1 << 18
 GROUP_BYTES = 32 << 20
@@ -35,6 +35,10 @@ _STATISTICS = 32
 Partition = tuple[Any, ...]
 
 
+class FileGone(SinkUnavailable):
+    """A data file of a snapshot is not there any more."""
+
+
 class FileWriter:
     """Files of one write; none of them counts before a commit names it.
 
@@ -43,7 +47,8 @@ class FileWriter:
         folder: The table's folder.
         schema: The columns of the table, in stored types.
         partition_by: Columns by whose values files are set apart, and which files do not hold.
-        prefix: Begins the files' names, within the folder.
+        prefix: Begins the files' names, within the folder. Below `_cdc` they lack the ending
+            `.parquet`, by which some readers find files wherever they are.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class FileWriter:
         self._partition_by = tuple(partition_by)
         self._schema = pa.schema([f for f in schema if f.name not in self._partition_by])
         self._prefix = prefix
+        self._ending = "" if prefix.startswith(OWN_FOLDER) else ".parquet"
         self._open: dict[Partition, _OpenFile] = {}
         self._done: list[DataFile] = []
 
@@ -107,7 +113,7 @@ class FileWriter:
             yield tuple(part[name][0].as_py() for name in self._partition_by), part
 
     def _begin(self, partition: Partition) -> _OpenFile:
-        path = f"{self._prefix}{uuid.uuid4().hex}.parquet"
+        path = f"{self._prefix}{uuid.uuid4().hex}{self._ending}"
         file = self._store.create(f"{self._folder}/{path}")
         values = dict(zip(self._partition_by, partition, strict=True))
         return _OpenFile(file, path, self._schema, values)
@@ -219,7 +225,7 @@ class FileReader:
             with self._store.translated(f"{self._folder}/{file.path}"):
                 yield
         except FileNotFoundError:
-            raise SinkUnavailable(
+            raise FileGone(
                 "a data file of the table is not there any more",
                 where=self._store.url(f"{self._folder}/{file.path}"),
                 remedy="run again: a clean-up may have come between; if it stays, restore the file "

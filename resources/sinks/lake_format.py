@@ -130,6 +130,11 @@ class LakeFormat(Protocol):
         """How Arrow types are stored."""
         ...
 
+    @property
+    def staging(self) -> str:
+        """What the names of new files begin with, in the table's folder, before a commit."""
+        return ""
+
     def folder(self, target: TargetId) -> str:
         """Return the table's folder in the store."""
         ...

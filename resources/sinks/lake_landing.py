@@ -19,7 +19,14 @@ from resources.sinks.contract import Feed, Fence, TargetId, TargetTable, Waterma
 from resources.sinks.fence import check_token
 from resources.sinks.lake_changes import LakeChanges
 from resources.sinks.lake_check import require_types
-from resources.sinks.lake_commit import ATTEMPTS, LakeCommits, built, next_state, too_many
+from resources.sinks.lake_commit import (
+    ATTEMPTS,
+    LakeCommits,
+    against,
+    built,
+    next_state,
+    too_many,
+)
 from resources.sinks.lake_files import FileReader
 from resources.sinks.lake_fold import LakeFold
 from resources.sinks.lake_format import (
@@ -192,7 +199,8 @@ class LakeLanding:
                 raise shape.conflicts_changed(target.id, load.id, conflicts, len(found))
             return fold.change(keep, found)
 
-        change = built(build, changes)
+        with against(self._format, target.id, live):
+            change = built(build, changes)
         failpoint("sink.finish.after_watermark")
         try:
             self._commits.commit(
@@ -210,7 +218,8 @@ class LakeLanding:
         return LakeFold(changes, loaded, load.schema, files, load.feed)
 
     def _loads(self, target: TargetId) -> LakeLoads:
-        return LakeLoads(self._store, self._format.folder(target), self._format.types)
+        folder, staging = self._format.folder(target), self._format.staging
+        return LakeLoads(self._store, folder, self._format.types, staging)
 
     def _is_finished(self, live: Snapshot | None, load: LakeLoad) -> bool:
         state = None if live is None else live.state(load.feed)

@@ -69,10 +69,12 @@ class LakeLoads:
         store: The place.
         folder: The table's folder.
         types: How Arrow types are stored.
+        staging: As `LakeFormat.staging`.
     """
 
-    def __init__(self, store: LakeStore, folder: str, types: LakeTypes) -> None:
+    def __init__(self, store: LakeStore, folder: str, types: LakeTypes, staging: str = "") -> None:
         self._store = store
+        self._staging = staging
         self._folder = folder
         self._types = types
 
@@ -132,7 +134,7 @@ class LakeLoads:
     def write(self, load: LakeLoad, number: int, parts: Iterable[pa.Table]) -> int:
         """Write a chunk and then its mark; returns its rows. The parts are checked already."""
         schema = self._types.stored_schema(load.schema)
-        prefix = f"{_name(load.number)}/{number:06}-"
+        prefix = f"{self._staging}{_name(load.number)}/{number:06}-"
         writer = FileWriter(self._store, self._folder, schema, load.partition_by, prefix)
         count = 0
         try:
@@ -158,7 +160,7 @@ class LakeLoads:
         """Return the files that are not there any more, or not whole."""
         if not files:
             return []
-        folders = {f.path.partition("/")[0] for f in files}
+        folders = {f.path.rpartition("/")[0] for f in files}
         there = {n for folder in folders for n in self._store.list(f"{self._folder}/{folder}")}
         return [f.path for f in files if f"{self._folder}/{f.path}" not in there]
 
@@ -184,7 +186,7 @@ class LakeLoads:
         """Delete a load, what says that it was begun last: so a crash leaves it to be deleted."""
         folder = f"{self._folder}/{OWN_FOLDER}/{name}"
         if with_data:
-            self._store.delete_folder(f"{self._folder}/{name}")
+            self._store.delete_folder(f"{self._folder}/{self._staging}{name}")
         for mark in self._store.list(folder):
             if not mark.endswith(f"/{_BEGUN}"):
                 self._store.delete(mark)

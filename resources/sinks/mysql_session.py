@@ -80,6 +80,19 @@ class Session(_Base):
     home: str = ""
     """The default database, once it is set."""
 
+    def query(self, sql: object, unbuffered: bool = False) -> int:
+        """Run a statement; a server that answers it by asking for a file is left.
+
+        Raises:
+            OperationalError: The server or the client refuses it.
+        """
+        try:
+            return int(super().query(sql, unbuffered))
+        except RuntimeError:
+            protocol: Any = self
+            protocol._force_close()
+            raise pymysql.err.OperationalError(2027, "the server asked for a file") from None
+
     def rollback_quietly(self) -> None:
         """Roll back what is open; a lost connection has done so itself."""
         with suppress(pymysql.err.MySQLError, OSError):
@@ -99,7 +112,7 @@ class Session(_Base):
         protocol._execute_command(_COM_QUERY, statement)
         packet = protocol._read_packet()
         if not packet.is_load_local_packet():
-            self.close()  # no statement of ours is answered so
+            protocol._force_close()  # no statement of ours is answered so
             raise pymysql.err.OperationalError(2027, "malformed packet")
         try:
             for buffer in buffers:

@@ -13,11 +13,14 @@ _SINKS = {
     "clickhouse": ("resources.sinks.clickhouse", "ClickHouseSink"),
     "delta": ("resources.sinks.delta", "DeltaSink"),
     "duckdb": ("resources.sinks.duckdb", "DuckDBSink"),
+    "iceberg": ("resources.sinks.iceberg", "IcebergSink"),
+    "kafka": ("resources.sinks.kafka", "KafkaSink"),
     "memory": ("resources.sinks.memory", "MemorySink"),
     "mysql": ("resources.sinks.mysql", "MySQLSink"),
+    "parquet": ("resources.sinks.parquet", "ParquetSink"),
     "postgres": ("resources.sinks.postgres", "PostgresSink"),
 }
-_PLANNED = frozenset({"iceberg", "paimon", "parquet", "kafka"})
+_PLANNED = frozenset({"paimon"})
 
 
 def open_sink(type: str, options: Mapping[str, object]) -> Sink:

@@ -1,4 +1,4 @@
-"""A pipeline into Delta tables: its runs, and the upkeep of its files."""
+"""Pipelines into tables of lake formats: their runs, and the upkeep of their files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from resources.sinks.iceberg import IcebergSink
 from tests.dagster.room import Room, rows_of, run_sql
 
 if TYPE_CHECKING:
@@ -42,6 +43,24 @@ def test_a_pipeline_fills_and_keeps_up_delta_tables(
         found = pa.table(delta(room, shop, table).scan()).to_pylist()
         assert sorted(tuple(r.values()) for r in found) == rows_of(mysql, f"{shop}.{table}")
     assert len(delta(room, shop, "users").file_uris()) == 1
+
+
+def test_a_pipeline_fills_and_keeps_up_iceberg_tables(
+    room: Room, mysql: FamilyServer, shop: str, name: str
+) -> None:
+    sink = {"type": "iceberg", "location": "lake", "history": "2d"}
+    lake = room.write_mysql(mysql, shop, name, sink=sink)
+    assert room.execute(f"{lake}_snapshot").success
+    for number in range(3):
+        run_sql(mysql, f"INSERT INTO {shop}.users VALUES ({10 + number}, 'n{number}')")
+        assert room.execute(f"{lake}_sync").success
+    assert room.execute(f"{lake}_maintain").success
+    with IcebergSink(str(room.home / "lake")) as opened:
+        for table in ("orders", "users"):
+            live = opened.catalog.open().load_table((shop, table))
+            found = live.scan().to_arrow().to_pylist()
+            assert sorted(tuple(r.values()) for r in found) == rows_of(mysql, f"{shop}.{table}")
+        assert len(list(live.scan().plan_files())) == 1
 
 
 def test_the_upkeep_has_a_job_and_a_schedule_that_wait(room: Room, lake: str) -> None:

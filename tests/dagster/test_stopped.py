@@ -79,8 +79,8 @@ def test_a_table_whose_change_is_stopped_and_one_to_be_read_again_say_so_on_thei
         mysql,
         f"ALTER TABLE {shop}.orders ADD COLUMN note TEXT",
         f"INSERT INTO {shop}.orders VALUES (7, 'cup', 1, 'x')",
-        f"ALTER TABLE {shop}.users ADD COLUMN age INT NOT NULL DEFAULT 5",
-        f"INSERT INTO {shop}.users VALUES (9, 'eve', 7)",
+        f"ALTER TABLE {shop}.users ADD COLUMN joined DATETIME DEFAULT CURRENT_TIMESTAMP",
+        f"INSERT INTO {shop}.users VALUES (9, 'eve', '2026-01-01')",
     )
     assert not room.execute(f"{name}_sync").success
     for table, outcome in (("orders", "stopped"), ("users", "needs_snapshot")):

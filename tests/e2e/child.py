@@ -22,6 +22,7 @@ from resources.sinks.contract import Sink
 from resources.sinks.delta import DeltaSink
 from resources.sinks.duckdb import DuckDBSink
 from resources.sinks.mysql import MySQLSink
+from resources.sinks.parquet import ParquetSink
 from resources.sinks.postgres import PostgresSink
 from resources.stores.change_log import ChangeLog
 from resources.stores.database import StateDatabase
@@ -45,6 +46,9 @@ class Setup:
         mysql: Options of the MySQL sink that takes them, if any.
         clickhouse: Folder of the ClickHouse engine that takes the tables, likewise.
         delta: Place of the Delta tables that take the rows, in place of the DuckDB file.
+        kafka: Options of the Kafka sink that takes the changes, if any.
+        iceberg: Place of the Iceberg tables that take them, likewise.
+        parquet: Place of the Parquet tables that take them, likewise.
         name: The pipeline's name.
         stops: Whether a run may leave tables stopped and still end well.
     """
@@ -58,6 +62,9 @@ class Setup:
     mysql: tuple[tuple[str, Any], ...] = ()
     clickhouse: str = ""
     delta: str = ""
+    kafka: tuple[tuple[str, Any], ...] = ()
+    iceberg: str = ""
+    parquet: str = ""
     name: str = "p"
     stops: bool = False
 
@@ -100,6 +107,16 @@ def open_sink(setup: Setup) -> Sink:
         return ClickHouseSink(setup.clickhouse)
     if setup.delta:
         return DeltaSink(setup.delta, types={"decimal_overflow": "text"})
+    if setup.parquet:
+        return ParquetSink(setup.parquet, types={"decimal_overflow": "text"})
+    if setup.iceberg:
+        from resources.sinks.iceberg import IcebergSink  # pyiceberg takes a second to import
+
+        return IcebergSink(setup.iceberg, types={"decimal_overflow": "text"})
+    if setup.kafka:
+        from resources.sinks.kafka import KafkaSink  # its library starts threads
+
+        return KafkaSink(**dict(setup.kafka))
     if setup.mysql:
         return MySQLSink(**dict(setup.mysql))
     return PostgresSink(setup.postgres) if setup.postgres else DuckDBSink(str(setup.lake))

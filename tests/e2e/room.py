@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -18,9 +19,11 @@ from cdc_assets.engine.report import SyncReport
 from cdc_assets.engine.run import run_snapshot, run_sync
 from resources.model.table import TableId
 from resources.mysql.binlog.options import ZeroDates
+from resources.mysql.source import MySQLSource
 from resources.sinks.contract import Sink, TargetId
 from tests import oracle
 from tests.e2e import child
+from tests.mysql.room import read_table
 from tests.servers.family import FamilyServer
 
 NIGHTLY = pytest.mark.nightly
@@ -39,6 +42,10 @@ class Line:
         self, server: FamilyServer, setup: child.Setup, zero_dates: ZeroDates = "null"
     ) -> None:
         self.server, self.setup, self.zero_dates = server, setup, zero_dates
+
+    def configure(self, **options: Any) -> None:
+        """Give the pipeline other engine options, as an edit of its file would."""
+        self.setup = replace(self.setup, options={**self.setup.options, **options})
 
     @property
     def database(self) -> str:
@@ -71,6 +78,11 @@ class Line:
     def sync(self) -> SyncReport:
         with self.pipeline() as pipeline:
             return run_sync(pipeline)
+
+    def followed(self) -> dict[str, str]:
+        """Sync; status by table."""
+        self.sync()
+        return self.states()
 
     def outcomes(self) -> dict[str, tuple[str, str]]:
         """Sync; outcome and reason by table."""
@@ -115,6 +127,31 @@ class Line:
 
     def target(self, name: str) -> pa.Table:
         """All rows of a target, `namespace.table` or a table of the database's own name."""
-        namespace, _, table = name.rpartition(".")
         with self.sink() as sink:
-            return sink.read_table(TargetId(namespace or self.database, table))
+            return sink.read_table(self._target(name))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a target of that name, spelled as in `target`."""
+        with self.sink() as sink:
+            return sink.read_schema(self._target(name)) is not None
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Rows of a target by their `id`."""
+        return sorted(self.target(name).to_pylist(), key=_id)
+
+    def loadable(self, name: str) -> list[dict[str, Any]]:
+        """Rows of a source table by their `id`, as a load would have them."""
+        table = self.table(name)
+        with self.pipeline() as pipeline:
+            source = pipeline.source
+            schema = source.read_schemas([table])[table]
+            assert isinstance(source, MySQLSource)
+            return sorted(read_table(source, schema).to_pylist(), key=_id)
+
+    def _target(self, name: str) -> TargetId:
+        namespace, _, table = name.rpartition(".")
+        return TargetId(namespace or self.database, table)
+
+
+def _id(row: dict[str, Any]) -> int:
+    return int(row["id"])

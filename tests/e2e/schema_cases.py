@@ -66,6 +66,16 @@ CASES = (
         new=("c",),
     ),
     SchemaCase(
+        "add_unknown",
+        "rewrite",
+        (
+            "ALTER TABLE {t} ADD COLUMN c DOUBLE NOT NULL DEFAULT 0.1",
+            "INSERT INTO {t} (id, a, b) VALUES (4, 40, 'x4')",
+            "UPDATE {t} SET c = 8, a = 21 WHERE id = 2",
+        ),
+        new=("c",),
+    ),
+    SchemaCase(
         "drop",
         "drop_column",
         (
@@ -134,7 +144,7 @@ CASES = (
     ),
     SchemaCase(
         "comment",
-        None,
+        "alter_comment",
         (
             "ALTER TABLE {t} MODIFY a INT COMMENT 'in words', COMMENT 'other words'",
             "INSERT INTO {t} VALUES (4, 40, 'x4')",
@@ -143,7 +153,7 @@ CASES = (
     ),
     SchemaCase(
         "nullability",
-        None,
+        "alter_nullability",
         (
             "ALTER TABLE {t} MODIFY a INT NOT NULL",
             "INSERT INTO {t} VALUES (4, 40, 'x4')",
@@ -163,7 +173,7 @@ CASES = (
     ),
     SchemaCase(
         "partition",
-        None,
+        "rewrite",
         (
             "ALTER TABLE {t} TRUNCATE PARTITION low",
             "INSERT INTO {t} VALUES (4, 40, 'x4')",
@@ -172,6 +182,7 @@ CASES = (
         ),
         base=f"{BASE} PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (2), "
         "PARTITION high VALUES LESS THAN MAXVALUE)",
+        kept=frozenset({1, 3, 4}),
     ),
     SchemaCase(
         "made",

@@ -9,12 +9,12 @@ import pytest
 
 from cdc_assets.engine.evolve import plan_evolution
 from cdc_assets.engine.schema_policy import (
+    ColumnEventWord,
+    PolicyRule,
+    PolicyWord,
     SchemaPolicy,
 )
-from resources.model.column_change import (
-    AddColumn,
-    ColumnChange,
-)
+from resources.model.column_change import AddColumn, ColumnChange
 from resources.model.table import Column
 from resources.sinks.contract import Capabilities
 from tests.engine.evolution_model import ABLE
@@ -111,3 +111,25 @@ def test_a_rename_stops_before_a_column_of_the_targets_own() -> None:
     own = Column("x", pa.int8())
     made = plan(ID, COPY, B, origins={"x": "a"}, live=(*LIVE, own), policy=SchemaPolicy("evolve"))
     assert "but the target has a column x of its own" in made.hold[0]
+
+
+@pytest.mark.parametrize("word", ["hold", "exception"])
+@pytest.mark.parametrize(
+    ("event", "after", "told"),
+    [
+        ("alter_nullability", (replace(A, nullable=False), B), "column a takes NULL or no longer"),
+        ("alter_comment", (replace(A, comment="x"), B), "column a has another comment"),
+        ("reorder_columns", (B, A), "columns stand in another order"),
+    ],
+)
+def test_what_changes_nothing_stops_only_where_it_is_named(
+    event: ColumnEventWord, after: tuple[Column, ...], told: str, word: PolicyWord
+) -> None:
+    assert not plan(ID, *after, policy=SchemaPolicy(word)).waits
+    named = SchemaPolicy("lenient", (PolicyRule(word, events=frozenset({event})),))
+    made = plan(ID, *after, policy=named)
+    [why] = made.hold if word == "hold" else made.refused
+    assert told in why
+    name = "" if event == "reorder_columns" else "a"
+    decided = plan(ID, *after, policy=named, decided={(event, name): "applied"})
+    assert (decided.waits, decided.changes, decided.reread) == (False, (), ())

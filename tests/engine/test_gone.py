@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cdc_assets.engine.columns import TargetColumns
-from cdc_assets.engine.report import TableReport
+from cdc_assets.engine.records import passed_over
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.run import run_snapshot, run_sync
 from cdc_assets.engine.schema_policy import SchemaPolicy
@@ -80,6 +79,5 @@ def test_a_skip_holds_until_the_column_is_changed_again(
     [held] = pipeline.changes.record([changed(5, "alter_column_type", "a", "held")])
     assert pipeline.changes.decide(held.id, "skipped", "Ann", "not now")
     pipeline.changes.record(later)
-    route = pipeline.routes(TABLE)[0]
-    columns = TargetColumns(pipeline, route, TableReport(TABLE, target_id(route)))
-    assert (columns.passed_over("alter_column_type") == {"a"}) == passed
+    target = target_id(pipeline.routes(TABLE)[0])
+    assert (passed_over(pipeline, TABLE, target, "alter_column_type") == {"a"}) == passed

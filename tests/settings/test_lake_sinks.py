@@ -11,6 +11,7 @@ from cdc_assets.open import build_resources
 from resources.configurable import SinkResource
 from resources.errors import ConfigError
 from resources.sinks.delta import DeltaSink
+from resources.sinks.iceberg import IcebergSink
 from tests.settings.test_connect import settings_of
 
 SOURCE = {"type": "sql", "url": "sqlite:///x.db", "tables": ["main.*"]}
@@ -55,5 +56,56 @@ def test_a_delta_sink_in_a_folder(tmp_path: Path) -> None:
 )
 def test_secrets_in_clear_text_are_refused(tmp_path: Path, storage: dict, said: str) -> None:
     sink = {"type": "delta", "location": "s3://lake/x", "storage": storage}
+    with pytest.raises(ConfigError, match=said):
+        settings_of(tmp_path, SOURCE, sink)
+
+
+def test_an_iceberg_sink_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"LAKE_SECRET": "s@cret", "LAKE_TOKEN": "t@ken", "CATALOG": "c:@t"}
+    catalog = {
+        "type": "sql",
+        "name": "shop",
+        "url": "postgresql://me:${env:CATALOG}@db/catalog",
+        "options": {"echo": "false"},
+        "secrets": {"token": "${env:CATALOG}"},
+    }
+    sink = {"type": "iceberg", "location": "s3://lake/x", "storage": {**STORAGE, **SECRETS}}
+    sink |= {"catalog": catalog, "types": {"decimal_overflow": "text"}}
+    settings = settings_of(tmp_path, SOURCE, sink)
+    resource = build_resources(settings)["a_sink"]
+    shown = repr(settings) + repr(resource.options)
+    assert not [value for value in values.values() if value in shown]
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    given = SinkResource(kind="iceberg", options=resource.options).open()
+    for opened in (sink_opener(settings.resolve(values))(), given):
+        assert isinstance(opened, IcebergSink)
+        assert opened.store.options["secret_access_key"] == "s@cret"
+        assert opened.capabilities.decimal_precision == 76
+        known = opened.catalog.properties
+        assert (known["uri"], known["token"]) == ("postgresql://me:c%3A%40t@db/catalog", "c:@t")
+        assert (known["s3.endpoint"], known["s3.session-token"]) == (STORAGE["endpoint"], "t@ken")
+
+
+def test_an_iceberg_sink_in_a_folder_has_its_catalog_there(tmp_path: Path) -> None:
+    sink = {"type": "iceberg", "location": str(tmp_path / "lake")}
+    with sink_opener(settings_of(tmp_path, SOURCE, sink))() as opened:
+        assert isinstance(opened, IcebergSink)
+        assert opened.catalog.properties["uri"].startswith(f"sqlite:///{tmp_path}/lake/catalog.db")
+        assert opened.capabilities.refused_types == {"decimal256"}
+
+
+@pytest.mark.parametrize(
+    ("catalog", "said"),
+    [
+        ({}, "needs a `catalog`"),
+        ({"url": "postgresql://me:secret@db/catalog"}, "clear text"),
+        ({"type": "rest", "options": {"token": "x"}}, "put it under `secrets`"),
+        ({"type": "rest", "secrets": {"token": "x"}}, "token"),
+        ({"type": "hadoop"}, "hadoop|rest"),
+    ],
+)
+def test_catalogs_that_are_refused(tmp_path: Path, catalog: dict, said: str) -> None:
+    sink = {"type": "iceberg", "location": "s3://lake/x", "catalog": catalog}
     with pytest.raises(ConfigError, match=said):
         settings_of(tmp_path, SOURCE, sink)

@@ -31,17 +31,36 @@ def test_examples_load_together() -> None:
         "customers",
         "delta_lake",
         "events",
+        "iceberg_lake",
         "ledger",
+        "parquet_files",
         "past",
         "regions",
         "shards",
         "shop",
         "shop_clickhouse",
+        "shop_kafka",
         "shop_replica",
         "wiki",
     ]
     assert [p.name for p in loaded] == names
-    customers, lake, events, ledger, _, regions, shards, shop, clickhouse, replica, wiki = loaded
+    (
+        customers,
+        lake,
+        events,
+        iceberg,
+        ledger,
+        files,
+        _,
+        regions,
+        shards,
+        shop,
+        clickhouse,
+        kafka,
+        replica,
+        wiki,
+    ) = loaded
+    assert (files.sink.type, files.sink.location) == ("parquet", "s3://lake/files")
     assert clickhouse.sink.type == "clickhouse"
     assert (replica.sink.type, replica.sink.max_connections) == ("mysql", 8)
     assert shop.source.host == "127.0.0.1"
@@ -51,6 +70,7 @@ def test_examples_load_together() -> None:
     assert wiki.sink.memory_limit == 2 << 30
     assert (lake.sink.location, lake.sink.history) == ("s3://lake/shop", 14 * 86400)
     assert lake.transform[0].partition_keys == ("day",)
+    assert iceberg.sink.catalog.url is not None
     assert events.source.grace == 600
     assert shards.route[0].shard.in_key
     assert [m.name for m in regions.members()] == ["regions__eu", "regions__us", "regions__asia"]
@@ -59,7 +79,8 @@ def test_examples_load_together() -> None:
     missing = [name for p in loaded for name, _ in p.missing_secrets({})]
     assert missing == [
         "SHOP_PASSWORD", "MASK_KEY", "SHOP_PASSWORD", "LAKE_SECRET", "EVENTS_PASSWORD",
-        "LEDGER_PASSWORD", "EU_PASSWORD", "US_PASSWORD", "ASIA_PASSWORD", "SHARDS_PASSWORD",
+        "SHOP_PASSWORD", "CATALOG_PASSWORD", "LAKE_SECRET", "LEDGER_PASSWORD", "SHOP_PASSWORD", "LAKE_SECRET",
+        "EU_PASSWORD", "US_PASSWORD", "ASIA_PASSWORD", "SHARDS_PASSWORD",
         "SHOP_PASSWORD", "SHOP_PASSWORD", "SHOP_PASSWORD", "REPORTS_PASSWORD", "WIKI_PASSWORD",
     ]  # fmt: skip
 

@@ -93,3 +93,10 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     room = Room(str(tmp_path_factory.mktemp("clickhouse") / "engine"))
     yield room
     room.close()
+
+
+@pytest.fixture
+def sink(room: Room, request: pytest.FixtureRequest) -> Iterator[ClickHouseSink]:
+    """A sink on a place of the test's own."""
+    with room.sink(request.node.name) as sink:
+        yield sink

@@ -21,23 +21,27 @@ from deltalake.table import TableAlterer
 
 from resources.sinks import delta_log
 from resources.sinks.delta import DeltaSink
+from resources.sinks.lake import LakeSink
 from resources.sinks.lake_store import LakeStore
 from tests.contracts.sink_shared_steps import ALL_STEPS
 from tests.sinks.kill_duckdb import KILLED, in_child
 
-CALLS: tuple[tuple[Any, str], ...] = (
+Calls = tuple[tuple[Any, str], ...]
+CALLS: Calls = (
     *((LakeStore, name) for name in ("write", "create", "delete", "delete_folder")),
     *((DeltaTable, "create_write_transaction"), (TableAlterer, "add_columns")),
     *((TableAlterer, "add_feature"), (delta_log, "create_table_with_add_actions")),
 )
 
 
-def prepare(step: str, path: Path) -> None:
-    with DeltaSink(str(path)) as sink:
+def prepare(step: str, path: Path, lake: Callable[[str], LakeSink]) -> None:
+    with lake(str(path)) as sink:
         ALL_STEPS[step].prepare(sink)
 
 
-def die_before(step: str, path: Path, number: int) -> None:
+def die_before(
+    step: str, path: Path, number: int, lake: Callable[[str], LakeSink], calls: Calls
+) -> None:
     """Do the step on the lake, at most up to its n-th write."""
     left = [number]
 
@@ -50,26 +54,31 @@ def die_before(step: str, path: Path, number: int) -> None:
 
         return run
 
-    for owner, name in CALLS:
+    for owner, name in calls:
         setattr(owner, name, counted(getattr(owner, name)))
-    with DeltaSink(str(path)) as sink:
+    with lake(str(path)) as sink:
         ALL_STEPS[step].work(sink)
 
 
-def main(step: str, folder: Path) -> None:
-    base = folder / "base"
-    if in_child(partial(prepare, step, base)):
+def main(
+    step: str, folder: Path, lake: Callable[[str], LakeSink] = DeltaSink, calls: Calls = CALLS
+) -> None:
+    base, place = folder / "base", folder / "lake"  # formats may hold their place: it stays one
+    if in_child(partial(prepare, step, place, lake)):
         raise SystemExit("the step could not be prepared")
+    if place.exists():
+        place.rename(base)
     for number in range(1, 1000):
-        path = folder / f"{number:03}"
         if base.exists():
-            shutil.copytree(base, path)
-        code = in_child(partial(die_before, step, path, number))
+            shutil.copytree(base, place)
+        code = in_child(partial(die_before, step, place, number, lake, calls))
         if code == 0:
-            shutil.rmtree(path)
+            shutil.rmtree(place)
             return
         if code != KILLED:
             raise SystemExit(f"write {number} ended with {code}")
+        if place.exists():
+            place.rename(folder / f"{number:03}")
     raise SystemExit("the step does not end")
 
 

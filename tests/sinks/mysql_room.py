@@ -6,10 +6,9 @@ is not the one other tests have as a source, which must not be emptied.
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pyarrow as pa
@@ -84,7 +83,7 @@ class MySQLRoom:
 
     def run(self, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements as the administrator; rows of the last."""
-        with self.server.connect() as connection, connection.cursor() as cursor:
+        with self._connected().cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
             return list(cursor.fetchall())
@@ -102,38 +101,29 @@ class MySQLRoom:
         return MySQLSink(**self.options(**more))
 
 
-def open_room(kind: Kind) -> tuple[MySQLRoom, Server]:
-    """Start a server of our own."""
-    server: Server
+@functools.cache
+def room_of(kind: Kind) -> MySQLRoom:
+    """The room of a kind: one for all modules that import a fixture, ended with this process."""
     if kind == "mysql":
-        server = MySQLServer(options=_OPTIONS).start()
-    elif kind == "mariadb":
-        server = MariaDBServer(options=_OPTIONS).start()
-    else:
-        server = OceanBaseServer().start()
-    return MySQLRoom(server), server
-
-
-def _rooms(kind: Kind) -> Iterator[MySQLRoom]:
-    with ExitStack() as stack:
-        room, server = open_room(kind)
-        stack.callback(server.close)
-        yield room
+        return MySQLRoom(MySQLServer(options=_OPTIONS).start())
+    if kind == "mariadb":
+        return MySQLRoom(MariaDBServer(options=_OPTIONS).start())
+    return MySQLRoom(OceanBaseServer().start())
 
 
 @pytest.fixture(scope="session")
-def mysql_room() -> Iterator[MySQLRoom]:
-    yield from _rooms("mysql")
+def mysql_room() -> MySQLRoom:
+    return room_of("mysql")
 
 
 @pytest.fixture(scope="session")
-def mariadb_room() -> Iterator[MySQLRoom]:
-    yield from _rooms("mariadb")
+def mariadb_room() -> MySQLRoom:
+    return room_of("mariadb")
 
 
 @pytest.fixture(scope="session")
-def oceanbase_room() -> Iterator[MySQLRoom]:
-    yield from _rooms("oceanbase")
+def oceanbase_room() -> MySQLRoom:
+    return room_of("oceanbase")
 
 
 def held(type_: pa.DataType, value: Any, longest: int = LONGEST_TIME_US) -> bool:

@@ -70,7 +70,7 @@ class TestMySQLSink(InRoom, SinkSuite):
     def killed(self, step: str, place: str) -> Iterator[tuple[str, Sink]]:
         yield from super().killed(step, place)
         if step in KILLED_IN_EVERY_RUN:
-            yield from self.killed_by_statement(step, last=10)
+            yield from self.killed_by_statement(step, last=7)
 
 
 @pytest.mark.nightly

@@ -193,7 +193,7 @@ def test_a_server_that_asks_for_a_file_gets_none(
         sink.create_table(TARGET)
         with pytest.raises(ConfigError):
             sink.execute(["LOAD DATA LOCAL INFILE '/etc/hostname' INTO TABLE shop.orders (name)"])
-        with sink._database.session("") as session, pytest.raises(RuntimeError, match="LOAD_LOCAL"):
+        with pytest.raises(TerminalError, match="2027"), sink._database.session("") as session:
             session.query("LOAD DATA LOCAL INFILE '/etc/hostname' INTO TABLE shop.orders (name)")
         assert sink.count_rows(TARGET.id) == 0
 

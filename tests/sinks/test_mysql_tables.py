@@ -132,6 +132,13 @@ BAD = [
 ]
 
 
+def test_capabilities_name_the_values_that_are_refused(place: Place) -> None:
+    """What the suite's strategies leave out for this sink, each with a case of `BAD`."""
+    told = place.sink.capabilities.refused_values
+    assert told == {"nan", "infinity", "time beyond 838:59:59"}
+    assert {str(type_) for type_, *_ in BAD} >= {"double", "duration[us]"}
+
+
 @pytest.mark.parametrize(("type_", "values", "bad", "reason"), BAD, ids=lambda v: str(v)[:20])
 def test_values_without_a_form_are_dirty_rows(
     place: Place, type_: pa.DataType, values: list[Any], bad: list[int], reason: str
@@ -352,6 +359,7 @@ def test_comments_of_the_source_are_carried_over(place: Place) -> None:
     assert [row[0] for row in found] == ["it's \\ the key", "", "more"]
 
 
+@pytest.mark.nightly
 def test_a_row_of_fifty_megabytes(place: Place) -> None:
     target = target_of(ID, Column("b", pa.large_binary()))
     rows = pa.table([[1, 2], [b"\x01\\\n\xff" * (50 << 18), None]], schema=target_schema(target))

@@ -5,11 +5,13 @@ In: `ColumnChange`s. Out: the target's new shape, and SQL for people and consume
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 
+from resources.failpoints import failpoint
 from resources.model.column_change import (
     AddColumn,
     ColumnChange,
@@ -18,23 +20,63 @@ from resources.model.column_change import (
     RetypeColumn,
 )
 from resources.model.table import TableSchema
-from resources.sinks.column_plan import ColumnRules, plan_changes
+from resources.sinks.column_plan import ColumnRules, PlannedChange, plan_changes
 from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.kafka_messages import SchemaMessage, compact
+from resources.sinks.kafka_place import KafkaPlace
+from resources.sinks.kafka_state import KnownTable, table_record
 from resources.sinks.kafka_types import source_type
-from resources.sinks.shape import target_schema
+from resources.sinks.shape import no_table, target_schema
 
 KINDS = frozenset({"add", "drop", "rename", "retype"})
 """`Capabilities.schema_changes` of Kafka: messages written before keep what they say."""
 
 
-def changes_left(known: TargetTable, changes: Sequence[ColumnChange]) -> list[ColumnChange]:
+class KafkaColumns:
+    """The columns of one sink's targets."""
+
+    def __init__(self, place: KafkaPlace) -> None:
+        self._place = place
+
+    def alter(self, target: TargetId, changes: Sequence[ColumnChange]) -> None:
+        """Tell the changes still to be made, and keep the shape after them, in one transaction."""
+        place = self._place
+        known, left = self._left(target, changes)
+        if not left:
+            return
+        after = _after(known.target, left)
+        message = SchemaMessage(after, _statement(target, left), time.time_ns() // 10**6)
+        topic = place.schema_topic(target)
+        place.topics.create(topic)
+        key = compact({"databaseName": target.namespace}).encode()
+        with place.write_as(target, None) as transaction:
+            transaction.send(topic, key, place.form.schema_change(message))
+            failpoint("sink.alter.after_change")
+            transaction.record([table_record(after, known.topic)])
+        failpoint("sink.alter.after_commit")
+
+    def render(self, target: TargetId, changes: Sequence[ColumnChange]) -> list[str]:
+        """Return the statement `alter` would tell."""
+        _, left = self._left(target, changes)
+        return [_statement(target, left)] if left else []
+
+    def _left(
+        self, target: TargetId, changes: Sequence[ColumnChange]
+    ) -> tuple[KnownTable, list[ColumnChange]]:
+        known = self._place.known(target)
+        if known is None:
+            raise no_table(target)
+        return known, _changes_left(known.target, changes)
+
+
+def _changes_left(known: TargetTable, changes: Sequence[ColumnChange]) -> list[ColumnChange]:
     """Return the changes that a target does not have yet; raises as `plan_changes`."""
     rules = ColumnRules(KINDS, str, pa.DataType.equals)
     plan = plan_changes(known.id, target_schema(known), changes, rules)
-    return [planned.change for planned in plan.changes]
+    return [p.change for p in plan.changes if not _is_there(p)]
 
 
-def changed(known: TargetTable, changes: Sequence[ColumnChange]) -> TargetTable:
+def _after(known: TargetTable, changes: Sequence[ColumnChange]) -> TargetTable:
     """Return a target after changes of its columns."""
     schema = known.schema
     for change in changes:
@@ -42,10 +84,18 @@ def changed(known: TargetTable, changes: Sequence[ColumnChange]) -> TargetTable:
     return replace(known, schema=schema)
 
 
-def statement(target: TargetId, changes: Sequence[ColumnChange]) -> str:
+def _statement(target: TargetId, changes: Sequence[ColumnChange]) -> str:
     """Return changes as one ALTER TABLE statement in MySQL's words."""
     parts = ", ".join(_clause(change) for change in changes)
     return f"ALTER TABLE {_quoted(target.namespace)}.{_quoted(target.table)} {parts}"
+
+
+def _is_there(planned: PlannedChange) -> bool:
+    """Return whether a column has the type it shall get, which other sinks write once more."""
+    change, before = planned.change, planned.before
+    if not isinstance(change, RetypeColumn):
+        return False
+    return bool(before.field(change.column.name).type == change.column.type)
 
 
 def _changed(schema: TableSchema, change: ColumnChange) -> TableSchema:
