@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import ALL
+from benchmarks.sinks import BARE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -31,8 +32,14 @@ TRANSFORM = {
 }
 
 SINKS = {
-    *(f"duckdb.{what}.{who}" for what in ("load", "merge") for who in ("ours", "limit", "peer")),
-    *(f"postgres.{what}.{who}" for what in ("load", "merge") for who in ("ours", "limit")),
+    f"{sink}.{what}.{who}"
+    for what in ("load", "merge")
+    for who, sinks in (
+        ("ours", BARE),
+        ("limit", BARE),
+        ("peer", ("duckdb", "delta")),
+    )
+    for sink in sinks
 }
 
 
