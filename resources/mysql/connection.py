@@ -124,7 +124,7 @@ def connect(settings: MySQLSettings, **overrides: object) -> Connection[Any]:
 
 
 def endpoint(settings: MySQLSettings) -> dict[str, Any]:
-    """Return the arguments of `pymysql.connect` that say where the server is and how it is encrypted.
+    """Return the arguments of `pymysql.connect` that say where the server is, and of encryption.
 
     Raises:
         ConfigError: A TLS file cannot be read.

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
 from pyiceberg.manifest import DataFile as IcebergFile
 from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile
 from pyiceberg.schema import Schema
-from pyiceberg.table import CreateTableTransaction, Table, Transaction
+from pyiceberg.table import CreateTableTransaction, StagedTable, Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation, Summary
@@ -78,6 +78,10 @@ class _Once(Transaction):
         if self._known is None or self._known[0] != len(self._updates):
             self._known = len(self._updates), super().table_metadata
         return self._known[1]
+
+
+class _OnceCreate(_Once, CreateTableTransaction):
+    """Likewise, of a table that is not there yet."""
 
 
 class _Producer(_SnapshotProducer["_Producer"]):
@@ -180,7 +184,8 @@ def create(
         TableAlreadyExistsError: Likewise.
     """
     table = transaction._table
-    _finish(catalog, transaction, table, swap, summary, properties, (AssertCreate(),))
+    once = _OnceCreate(cast(StagedTable, table))
+    _finish(catalog, once, table, swap, summary, properties, (AssertCreate(),))
 
 
 def _finish(

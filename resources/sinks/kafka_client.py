@@ -118,16 +118,29 @@ class Topics:
         return sorted(partition.id for partition in found.partitions)
 
     def ends(self, topic: str, partitions: list[int]) -> dict[int, int]:
-        """Return where each partition ends now, undecided messages included."""
+        """Return where each partition ends now, undecided messages included.
+
+        Raises:
+            SinkUnavailable: No broker that leads a partition answers.
+        """
+        patience = time.monotonic() + self._cluster.timeout
+        while True:
+            try:
+                return self._ends(topic, partitions)
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code not in _ELSEWHERE or time.monotonic() > patience:
+                    raise meaning(error.args[0], f"topic {topic}") from error
+                time.sleep(0.1)
+
+    def _ends(self, topic: str, partitions: list[int]) -> dict[int, int]:
         latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = {TopicPartition(topic, p): latest for p in partitions}
-        with understood(f"topic {topic}"):
-            futures = self.admin.list_offsets(
-                asked,
-                isolation_level=IsolationLevel.READ_UNCOMMITTED,
-                request_timeout=self._cluster.timeout,
-            )
-            return {at.partition: f.result().offset for at, f in futures.items()}
+        futures = self.admin.list_offsets(
+            {TopicPartition(topic, p): latest for p in partitions},
+            isolation_level=IsolationLevel.READ_UNCOMMITTED,
+            request_timeout=self._cluster.timeout,
+        )
+        return {at.partition: f.result().offset for at, f in futures.items()}
 
     def create(self, topic: str, *, state: bool = False) -> None:
         """Create a topic unless it is there, and wait until it is seen.
@@ -199,6 +212,13 @@ class Topics:
             time.sleep(0.02)
 
 
+_ELSEWHERE = frozenset(
+    {
+        *(KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.FENCED_LEADER_EPOCH),
+        *(KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE),
+    }
+)
+"""What brokers say for a moment after one of them was started again."""
 _ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
 

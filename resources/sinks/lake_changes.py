@@ -118,11 +118,12 @@ class LakeChanges:
         names = keys.column_names
         stored = to_storage(keys, self.types)
         columns = [*names, self.target.owner] if self.target.owner else names
+        files = [f for f in self.snapshot.files if may_hold(f, stored)]
+        if not files:
+            return
         with KeySet(stored.schema.types) as held:
             held.add(stored)
-            for file in self.snapshot.files:
-                if not may_hold(file, stored):
-                    continue
+            for file in files:
                 live = self.reader.read(file, columns)
                 rows, numbers = held.match(live.select(names))
                 if len(rows):

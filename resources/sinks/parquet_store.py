@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from contextlib import suppress
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -54,9 +55,17 @@ class ParquetStore(LakeStore):
                     target.parent.mkdir(parents=True, exist_ok=True)
                 source.replace(target)
             else:
-                self.filesystem.copy_file(self.path(old), self.path(new))
+                self._copy_object(old, new)
                 self.filesystem.delete_file(self.path(old))
         failpoint("sink.lake.after_write")
+
+    def _copy_object(self, old: str, new: str) -> None:
+        try:
+            self.filesystem.copy_file(self.path(old), self.path(new))
+        except OSError:
+            if self.exists(old):
+                raise
+            raise FileNotFoundError(old) from None
 
     def _link_new(self, path: Path, content: bytes) -> bool:
         """Write a file aside and link it: a link is refused where there is a file."""
@@ -77,14 +86,15 @@ class ParquetStore(LakeStore):
 
     def _put_object(self, name: str, content: bytes) -> bool:
         """Put an object with `If-None-Match: *`, which pyarrow's file system cannot."""
+        objects = self._objects
         from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
         key = self.path(name).partition("/")[2]
         try:
-            self._objects.put(key, content, mode="create")
-        except (AlreadyExistsError, PreconditionError):
+            objects.put(key, content, mode="create")
+        except (AlreadyExistsError, PreconditionError, FileExistsError):
             return False
-        except BaseError as error:
+        except (BaseError, OSError) as error:
             raise storage_error(error, self.url(name)) from None
         return True
 
@@ -102,5 +112,5 @@ class ParquetStore(LakeStore):
             self.root.partition("/")[0],
             config=cast("S3Config", dict(self.options)),
             client_options={"allow_http": True},
-            retry_config={"max_retries": 3},
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
         )

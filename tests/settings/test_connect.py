@@ -23,7 +23,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 VARIABLES = ("SHOP_PASSWORD", "EVENTS_PASSWORD", "WIKI_PASSWORD", "SHARDS_PASSWORD")
 SECRETS = dict.fromkeys((*VARIABLES, "LEDGER_PASSWORD", "MASK_KEY"), "p@ss/wörd")
 SECRETS |= dict.fromkeys(
-    (("EU_PASSWORD", "US_PASSWORD", "ASIA_PASSWORD", "LAKE_SECRET", "REPORTS_PASSWORD")), "x"
+    (
+        *("EU_PASSWORD", "US_PASSWORD", "ASIA_PASSWORD"),
+        *("LAKE_SECRET", "REPORTS_PASSWORD", "CATALOG_PASSWORD"),
+    ),
+    "x",
 )
 
 

@@ -12,6 +12,7 @@ from resources.configurable import SinkResource
 from resources.errors import ConfigError
 from resources.sinks.delta import DeltaSink
 from resources.sinks.iceberg import IcebergSink
+from resources.sinks.parquet import ParquetSink
 from tests.settings.test_connect import settings_of
 
 SOURCE = {"type": "sql", "url": "sqlite:///x.db", "tables": ["main.*"]}
@@ -44,6 +45,19 @@ def test_a_delta_sink_in_a_folder(tmp_path: Path) -> None:
         assert opened.store.root == str(tmp_path / "lake")
         assert opened.capabilities.refused_types == {"decimal256"}
     assert engine_options(settings).writers == 2
+
+
+def test_a_parquet_sink_opens(tmp_path: Path) -> None:
+    sink = {"type": "parquet", "location": "s3://lake/x", "storage": STORAGE, "parallel": 3}
+    settings = settings_of(tmp_path, SOURCE, {**sink, "types": {"decimal_overflow": "text"}})
+    options = build_resources(settings)["a_sink"].options
+    given = SinkResource(kind="parquet", options=options).open()
+    for opened in (sink_opener(settings)(), given):
+        assert isinstance(opened, ParquetSink)
+        assert opened.store.options == STORAGE
+        assert opened.store.root == "lake/x"
+        assert opened.capabilities.decimal_precision == 76
+    assert engine_options(settings).writers == 3
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,12 @@ def test_examples_load_together() -> None:
         shards,
         shop,
         clickhouse,
-        kafka,
+        events_out,
         replica,
         wiki,
     ) = loaded
     assert (files.sink.type, files.sink.location) == ("parquet", "s3://lake/files")
-    assert clickhouse.sink.type == "clickhouse"
+    assert (clickhouse.sink.type, events_out.sink.type) == ("clickhouse", "kafka")
     assert (replica.sink.type, replica.sink.max_connections) == ("mysql", 8)
     assert shop.source.host == "127.0.0.1"
     assert shop.source.exclude == ("*.*_tmp", "*._*_gho")
@@ -79,9 +79,10 @@ def test_examples_load_together() -> None:
     missing = [name for p in loaded for name, _ in p.missing_secrets({})]
     assert missing == [
         "SHOP_PASSWORD", "MASK_KEY", "SHOP_PASSWORD", "LAKE_SECRET", "EVENTS_PASSWORD",
-        "SHOP_PASSWORD", "CATALOG_PASSWORD", "LAKE_SECRET", "LEDGER_PASSWORD", "SHOP_PASSWORD", "LAKE_SECRET",
-        "EU_PASSWORD", "US_PASSWORD", "ASIA_PASSWORD", "SHARDS_PASSWORD",
-        "SHOP_PASSWORD", "SHOP_PASSWORD", "SHOP_PASSWORD", "REPORTS_PASSWORD", "WIKI_PASSWORD",
+        "SHOP_PASSWORD", "CATALOG_PASSWORD", "LAKE_SECRET", "LEDGER_PASSWORD",
+        "SHOP_PASSWORD", "LAKE_SECRET", "EU_PASSWORD", "US_PASSWORD", "ASIA_PASSWORD",
+        "SHARDS_PASSWORD", "SHOP_PASSWORD", "SHOP_PASSWORD", "SHOP_PASSWORD", "SHOP_PASSWORD",
+        "REPORTS_PASSWORD", "WIKI_PASSWORD",
     ]  # fmt: skip
 
 

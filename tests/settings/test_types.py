@@ -92,9 +92,10 @@ def test_any_clear_password_is_found(password: str, template: str) -> None:
 
 
 def test_the_secret_keys_are_those_of_the_model() -> None:
-    known = settings_env.SECRET_KEYS | {settings_env.MASK_KEY}
+    known = settings_env.SECRET_KEYS | {settings_env.MASK_KEY, "secrets"}
     assert set(_secret_names(PipelineSettings)) == known
     assert settings_env.is_secret(("transform", 0, "mask", "password", "key"))
+    assert settings_env.is_secret(("sink", "catalog", "secrets", "token"))
     assert not settings_env.is_secret(("source", "tls", "key"))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyiceberg.manifest import ManifestContent, ManifestFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import BucketTransform, IdentityTransform
@@ -180,6 +181,18 @@ def test_a_table_of_format_version_3_is_refused(loaded: IcebergSink) -> None:
         STEPS["merge"].work(loaded)
     with pytest.raises(ConfigError, match="format version 2"):
         IcebergSink(loaded.store.root, table_properties={"format-version": "3"})
+
+
+def test_delete_files_of_other_engines_are_refused(
+    loaded: IcebergSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyiceberg writes none: manifests are shown as those of delete files."""
+    before = observe(loaded, TARGET)
+    with monkeypatch.context() as patched:
+        patched.setattr(ManifestFile, "content", property(lambda _: ManifestContent.DELETES))
+        with pytest.raises(ConfigError, match="delete files"):
+            STEPS["merge"].work(loaded)
+    assert observe(loaded, TARGET) == before
 
 
 def test_a_table_of_somebody_elses_making_is_written_to(place: Path) -> None:

@@ -18,7 +18,7 @@ from tests.strategies import COLUMN_TYPES, WIDE_DECIMALS
 
 class TestParquetSink(SinkSuite):
     column_types = (*COLUMN_TYPES, *WIDE_DECIMALS)
-    torn = frozenset({"merge", "load", "drop"})
+    torn = frozenset({"merge", "load"})
     """Steps whose writer is killed before every write, not only at the points in them."""
 
     def open(self, place: str) -> ParquetSink:

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from resources.model.column_change import AddColumn, DropColumn
 from resources.model.table import Column, TableId, TableSchema
 from resources.sinks import parquet_tables
 from resources.sinks.contract import TargetId, TargetTable, Watermark
+from resources.sinks.lake_format import LostRace
 from resources.sinks.parquet import ParquetSink
 from resources.sinks.parquet_store import ParquetStore
 from resources.sinks.parquet_tables import ParquetTables
@@ -35,6 +37,7 @@ from tests.contracts.sink_steps import (
     observe,
     rows_of,
 )
+from tests.docs.pages import ROOT, blocks
 from tests.sinks.races import race
 from tests.strategies import comparable
 
@@ -65,16 +68,11 @@ def plain(place: Path, target: TargetId = TARGET.id) -> list[tuple[Any, ...]]:
 
 
 def exact(place: Path, target: TargetId = TARGET.id) -> list[tuple[Any, ...]]:
-    """What DuckDB reads by the manifest, as docs/parquet.md has it."""
+    """What DuckDB reads by the manifest, in the words of docs/parquet.md."""
+    (block,) = [b for b in blocks(ROOT / "docs" / "parquet.md") if b.mark == "exact"]
     with duckdb.connect() as connection:
-        folder = folder_of(place, target)
-        connection.execute(
-            f"SET VARIABLE orders = (SELECT list('{folder}/' || file.path) FROM (SELECT "
-            f"unnest(files) AS file FROM read_json('{folder}/_cdc/current.json')))"
-        )
-        return connection.sql(
-            "FROM read_parquet(getvariable('orders'), union_by_name = true) ORDER BY id"
-        ).fetchall()
+        connection.execute(block.text.replace("lake/shop/orders", str(folder_of(place, target))))
+        return connection.sql("FROM orders ORDER BY id").fetchall()
 
 
 def live(place: Path, target: TargetId = TARGET.id) -> set[str]:
@@ -325,6 +323,30 @@ def test_files_that_another_commit_deletes_meanwhile_are_a_lost_race(
     assert plain(place) == [(2, "TWO"), (3, None), (4, "four")]
 
 
+@pytest.mark.parametrize("error", [SinkUnavailable("no answer"), LostRace()])
+@pytest.mark.parametrize("step", ["merge", "truncate", "load", "alter"])
+def test_a_commit_whose_answer_was_lost_is_found(
+    place: Path, step: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = ParquetTables._put
+    is_alter = step == "alter" and isinstance(error, SinkUnavailable)
+
+    def unanswered(tables: ParquetTables, *arguments: Any) -> None:
+        put(tables, *arguments)
+        raise error
+
+    with ParquetSink(str(place)) as sink:
+        STEPS[step].prepare(sink)
+        monkeypatch.setattr(ParquetTables, "_put", unanswered)
+        with pytest.raises(SinkUnavailable) if is_alter else nullcontext():
+            STEPS[step].work(sink)
+        monkeypatch.undo()
+        after = observe(sink, TARGET)
+        STEPS[step].redo(sink)
+        assert observe(sink, TARGET) == after
+    assert len(plain(place) if live(place) else []) == len(after[0])
+
+
 def test_a_data_file_that_is_gone_is_told(loaded: ParquetSink, place: Path) -> None:
     for path in live(place):
         (folder_of(place) / path).unlink()
@@ -364,7 +386,7 @@ def test_a_dropped_table_does_not_come_back(loaded: ParquetSink, place: Path) ->
     loaded.drop_table(TARGET.id)
     assert live(place) == set()
     assert loaded.read_schema(TARGET.id) is None
-    with pytest.raises(parquet_tables.LostRace):
+    with pytest.raises(LostRace):
         loaded.format.add_columns(TARGET.id, found, pa.schema([("x", pa.int8())]))
     loaded.create_table(TARGET)
     assert observe(loaded, TARGET) == ([], None)
