@@ -151,8 +151,11 @@ class DeltaLog(LakeFormat):
         self, target: TargetId, schema: pa.Schema, partition_by: Sequence[str], change: Change
     ) -> None:
         """Create the table with its first files; see `LakeFormat.create`."""
-        if self._store.exists(self._dropped(target)):
-            self.drop(target)
+        if self._store.exists(note := self._dropped(target)):
+            # A drop that was broken off: its files go with the next vacuum, for those of this
+            # change lie among them.
+            self._store.delete_folder(f"{self.folder(target)}/_delta_log")
+            self._store.delete(note)
         with self._translated(target):
             create_table_with_add_actions(
                 self._url(target),

@@ -7,23 +7,18 @@ feeds' states carried on; then fewer snapshots; then fewer files.
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pyarrow.fs as fs
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import ancestors_of
 
 from resources.sinks.contract import TargetId
-from resources.sinks.iceberg_snapshot import IcebergSnapshot, has_states, plain_url
+from resources.sinks.iceberg_snapshot import has_states, plain_url
 from resources.sinks.iceberg_table import IcebergTables
-from resources.sinks.lake_files import FileReader, FileWriter
-from resources.sinks.lake_format import Change, DataFile
+from resources.sinks.lake_compact import join_small_files
 from resources.sinks.lake_store import OWN_FOLDER, LakeStore
 from resources.sinks.maintenance import Upkeep
-
-SMALL_BYTES = 16 << 20
-"""Files smaller than this are joined with others of their partition."""
 
 
 class IcebergUpkeep:
@@ -53,7 +48,7 @@ class IcebergUpkeep:
         live = self._tables.read(self._target)
         if live is None:
             return Upkeep()
-        joined, written = self._join(live)
+        joined, written = join_small_files(self._store, self._tables, self._target, live)
         oldest = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=keep_seconds)
         table = self._tables.open(self._target)
         if table is None:
@@ -62,37 +57,6 @@ class IcebergUpkeep:
             self._expire(table, oldest)
             needed = {plain_url(name) for name in self._needed(table)}
         return Upkeep(joined, written, self._delete(needed, oldest))
-
-    def _join(self, live: IcebergSnapshot) -> tuple[int, int]:
-        """Join small files; returns how many, and how many they became."""
-        groups: dict[tuple[object, ...], list[DataFile]] = defaultdict(list)
-        for file in live.files:
-            if file.size < SMALL_BYTES:
-                groups[tuple(file.partition.items())].append(file)
-        small = [file for group in groups.values() if len(group) > 1 for file in group]
-        if not small:
-            return 0, 0
-        stored = self._tables.types.stored_schema(live.schema)
-        writer = FileWriter(self._store, self._folder, stored, live.partition_by)
-        try:
-            files = self._rewrite(small, FileReader(self._store, self._folder, stored), writer)
-            if len(files) >= len(small):
-                writer.abandon()
-                return 0, 0
-            change = Change("maintain", files, tuple(small))
-            self._tables.commit(self._target, live, change)
-        except Exception:
-            writer.abandon()
-            raise
-        return len(small), len(files)
-
-    def _rewrite(
-        self, small: Sequence[DataFile], reader: FileReader, writer: FileWriter
-    ) -> tuple[DataFile, ...]:
-        for file in small:
-            for rows in reader.batches(file):
-                writer.write(rows)
-        return writer.finish()
 
     def _expire(self, table: Table, oldest: dt.datetime) -> None:
         """Expire the snapshots before a moment, but those that lead to the feeds' states."""

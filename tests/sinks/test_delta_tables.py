@@ -16,17 +16,13 @@ from deltalake import DeltaTable, write_deltalake
 from resources.errors import (
     ConfigError,
     DirtyRowError,
-    FencedOut,
     SchemaMismatch,
-    SinkUnavailable,
     TerminalError,
 )
 from resources.model.column_change import AddColumn, DropColumn, RenameColumn, RetypeColumn
 from resources.model.table import Column, TableId, TableSchema
-from resources.sinks import lake_commit
 from resources.sinks.contract import TargetId, TargetTable, Watermark
 from resources.sinks.delta import DeltaSink
-from resources.sinks.delta_log import DeltaLog
 from resources.sinks.shape import target_schema
 from tests.contracts.sink_steps import (
     FEED,
@@ -40,7 +36,6 @@ from tests.contracts.sink_steps import (
     observe,
     rows_of,
 )
-from tests.sinks.races import race
 from tests.strategies import comparable
 
 
@@ -215,64 +210,6 @@ def test_upkeep_joins_small_files_and_keeps_rows_and_watermarks(
     assert loaded.maintain(TargetId("shop", "gone"), week).joined == 0
 
 
-def test_two_writers_race_and_one_wins(place: Path) -> None:
-    with DeltaSink(str(place)) as first, DeltaSink(str(place)) as second:
-        first.create_table(TARGET)
-        for new in range(1, 11):
-            results = race({"first": first, "second": second}, new - 1 or None, new)
-            assert sorted(results.values()) == ["lost", "won"]
-            winner = next(who for who, result in results.items() if result == "won")
-            assert {"id": new, "name": winner} in first.read_table(TARGET.id).to_pylist()
-        assert first.count_rows(TARGET.id) == 10
-
-
-def test_another_commit_in_between_is_no_failure(
-    loaded: DeltaSink, place: Path, monkeypatch: Any
-) -> None:
-    """Somebody compacts the table while a merge is written: the merge is made anew."""
-    commit = DeltaLog.commit
-    times = []
-
-    def late(log: DeltaLog, *arguments: Any) -> None:
-        if not times:
-            write_deltalake(table_of(place), rows_of({50: "by hand"}), mode="append")
-        times.append(1)
-        commit(log, *arguments)
-
-    monkeypatch.setattr(DeltaLog, "commit", late)
-    STEPS["merge"].work(loaded)
-    assert len(times) == 2
-    left = rows_of({2: "TWO", 3: None, 4: "four", 50: "by hand"})
-    assert comparable(loaded.read_table(TARGET.id)) == comparable(left)
-    there = {str(p.relative_to(place / "shop/orders")) for p in place.rglob("part-*.parquet")}
-    assert {p for p in there if not p.startswith("part-0")} <= paths(place)
-    monkeypatch.setattr(lake_commit, "ATTEMPTS", 0)
-    with pytest.raises(SinkUnavailable, match="came first"):
-        loaded.merge(TARGET, rows_of({}), keys_of(), fence(20, 21))
-
-
-@pytest.mark.parametrize("step", ["merge", "truncate", "load"])
-def test_a_commit_whose_answer_was_lost_is_found(
-    place: Path, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = DeltaLog.commit
-
-    def unanswered(log: DeltaLog, *arguments: Any) -> None:
-        commit(log, *arguments)
-        raise SinkUnavailable("no answer")
-
-    with DeltaSink(str(place)) as sink:
-        STEPS[step].prepare(sink)
-        monkeypatch.setattr(DeltaLog, "commit", unanswered)
-        STEPS[step].work(sink)
-        monkeypatch.undo()
-        after = observe(sink, TARGET)
-        assert after[1] is not None
-        assert after[1].seq in (20, 40)
-        STEPS[step].redo(sink)
-        assert observe(sink, TARGET) == after
-
-
 def test_hand_altered_table_is_shown_and_a_load_mends_it(loaded: DeltaSink, place: Path) -> None:
     note = pa.table({"id": [9], "name": ["x"], "note": ["y"]})
     write_deltalake(table_of(place), note, mode="append", schema_mode="merge")
@@ -310,51 +247,6 @@ def test_constraints_of_the_user_are_refused(loaded: DeltaSink, place: Path) -> 
         STEPS["merge"].work(loaded)
 
 
-def test_missing_rights_are_told_and_nothing_is_lost(
-    loaded: DeltaSink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = observe(loaded, TARGET)
-
-    def refused(*_: Any, **__: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "mkdir", refused)
-        with pytest.raises(ConfigError, match="rights are missing"):
-            STEPS["merge"].work(loaded)
-    assert observe(loaded, TARGET) == before
-    STEPS["merge"].work(loaded)
-    assert loaded.count_rows(TARGET.id) == 3
-
-
-def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
-    """The folder is a link to a device that is always full, once the table is there."""
-    place = tmp_path / "lake"
-    with DeltaSink(str(place)) as sink:
-        STEPS["merge"].prepare(sink)
-        before = observe(sink, TARGET)
-        create = sink.store.create
-
-        def full(name: str) -> pa.NativeFile:
-            create(name).close()
-            (place / name).unlink()
-            (place / name).symlink_to("/dev/full")
-            return create(name)
-
-        sink.store.create = full  # type: ignore[method-assign]
-        for write in (
-            lambda: STEPS["merge"].work(sink),
-            lambda: load(sink, TARGET, "n", [rows_of({1: "x"})], fence(10, 20)),
-        ):
-            with pytest.raises(SinkUnavailable, match="space"):
-                write()
-        assert observe(sink, TARGET) == before
-        del sink.store.create  # type: ignore[method-assign]
-        assert sink.loaded_chunks(TARGET.id, "n") == {}
-        STEPS["merge"].work(sink)
-        assert sink.count_rows(TARGET.id) == 3
-
-
 def test_names_become_folders_that_no_other_name_has(place: Path) -> None:
     names = ["orders", "Orders", "a/b", "..", "_x", "x y", "%41", "名前", "n" * 300, "n" * 301]
     with DeltaSink(str(place)) as sink:
@@ -384,13 +276,6 @@ def test_a_date_no_calendar_of_the_formats_has_is_a_dirty_row(place: Path) -> No
         good = rows.take([0, 1, 3])
         sink.merge(target, good, keys_of(), fence(None, 1))
         assert sink.read_table(target.id).sort_by("id").equals(good)
-
-
-def test_a_data_file_that_is_gone_is_told(loaded: DeltaSink, place: Path) -> None:
-    for path in paths(place):
-        (place / "shop/orders" / path).unlink()
-    with pytest.raises(SinkUnavailable, match="not there any more"):
-        STEPS["merge"].work(loaded)
 
 
 def test_text_that_is_not_utf8_is_a_dirty_row(loaded: DeltaSink) -> None:
@@ -442,38 +327,6 @@ def test_a_table_whose_columns_have_no_bounds(place: Path) -> None:
         load(sink, target, "a", [rows], fence(None, 1))
         sink.merge(target, rows.slice(0, 1), rows.slice(1), fence(1, 2))
         assert sink.read_table(target.id)["id"].to_pylist() == [b"\xff"]
-
-
-def test_a_dropped_table_does_not_come_back(loaded: DeltaSink, place: Path) -> None:
-    """Killed within the drop, before the first file is gone: a reader sees none already."""
-    store = loaded.store
-    folder = store.delete_folder
-    store.delete_folder = lambda name: None  # type: ignore[method-assign]
-    delete = store.delete
-    store.delete = lambda name: None  # type: ignore[method-assign]
-    loaded.drop_table(TARGET.id)
-    assert loaded.read_schema(TARGET.id) is None
-    store.delete_folder, store.delete = folder, delete  # type: ignore[method-assign]
-    loaded.create_table(TARGET)
-    assert observe(loaded, TARGET) == ([], None)
-
-
-def test_a_stale_writer_is_fenced_out_after_its_race(loaded: DeltaSink, monkeypatch: Any) -> None:
-    """The winner of the race has the greater token: the loser's second attempt sees it."""
-    commit = DeltaLog.commit
-    done = []
-
-    def late(log: DeltaLog, *arguments: Any) -> None:
-        if not done:
-            done.append(1)
-            with DeltaSink(loaded.store.root) as other:
-                other.merge(TARGET, rows_of({7: "winner"}), keys_of(), fence(10, 11, token=2))
-        commit(log, *arguments)
-
-    monkeypatch.setattr(DeltaLog, "commit", late)
-    with pytest.raises(FencedOut, match="token 2"):
-        STEPS["merge"].work(loaded)
-    assert loaded.count_rows(TARGET.id) == 4
 
 
 def test_values_of_decimal_bounds_are_exact(place: Path) -> None:

@@ -17,7 +17,7 @@ from pyiceberg.table import Table
 from resources.errors import ConfigError, DirtyRowError, SchemaMismatch, TerminalError
 from resources.model.column_change import AddColumn, DropColumn, RenameColumn, RetypeColumn
 from resources.model.table import Column, TableId, TableSchema
-from resources.sinks import iceberg_upkeep
+from resources.sinks import lake_compact
 from resources.sinks.contract import TargetId, TargetTable, Watermark
 from resources.sinks.iceberg import IcebergSink
 from resources.sinks.shape import target_schema
@@ -292,7 +292,7 @@ def test_upkeep_expires_old_snapshots_and_deletes_their_files(
     table_of(loaded).append(rows_of({50: "by hand"}))
     before = observe(loaded, TARGET)
     snapshots, files = len(table_of(loaded).snapshots()), len(list(place.rglob("*.parquet")))
-    monkeypatch.setattr(iceberg_upkeep, "SMALL_BYTES", 0)
+    monkeypatch.setattr(lake_compact, "SMALL_BYTES", 0)
     upkeep = loaded.format.maintain(TARGET.id, -60)
     assert upkeep.joined == 0
     assert upkeep.deleted > files // 2
