@@ -93,6 +93,8 @@ class _Replay:
         newest = {row.key: row for row in sorted(rows, key=lambda r: r.seq)}
         stored = [r for r in newest.values() if r.image and _has_target_image(r)]
         lost = [r for r in newest.values() if r.key and r not in stored]
+        if lost and self.pipeline.options.appends(table):
+            lost, self.closed = [], ": a log of changes takes back only what was stored of them"
         schema = self.pipeline.source.read_schemas([table]).get(table) if lost else None
         if schema is not None:
             self._read_again(schema, lost)

@@ -48,6 +48,20 @@ def test_undecodable_rows_are_read_again_by_key(tmp_path: Path) -> None:
     assert world.pipeline().dirty.count_open() == 0
 
 
+def test_a_log_of_changes_is_not_filled_by_reading_rows_again(tmp_path: Path) -> None:
+    """A row of the source is no change: what could not be decoded stays open, and says why."""
+    world = World(tmp_path, append=("*.t0",))
+    table = world.source.create("t0")
+    run_sync(world.pipeline())
+    world.source.commit((table, 1, (1, POISON)), (table, 2, (2, "x")))
+    run_sync(world.pipeline())
+    world.source.tables[table].pop(1)
+    world.source.poison = False
+    (report,) = replay_dirty(world.pipeline())
+    assert "a log of changes takes back only" in report.reason
+    assert world.pipeline().dirty.count_open() == 1
+
+
 def test_the_dirty_limit_stops_the_table_and_only_it(tmp_path: Path) -> None:
     world = World(tmp_path, max_dirty=1)
     one, two = world.source.create("t0"), world.source.create("t1")
