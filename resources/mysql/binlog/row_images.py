@@ -64,7 +64,8 @@ class RowColumns:
             places.append((values, validity, *(0 for _ in range(d.STRINGS, d.PLACE_FIELDS))))
         self._places: Ints = np.array(places, np.int64)
         self._out = pool.lend(at)
-        self._texts: Bytes = np.empty(0, np.uint8)
+        # Strings without a byte need no room, but what copies them writes some bytes behind it.
+        self._texts: Bytes = np.empty(BLOCK, np.uint8)
         for column in steps.strings:
             self._out[places[column][d.VALUES] :][:_OFFSET] = 0
         self.rows = 0

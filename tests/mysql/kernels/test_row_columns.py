@@ -14,6 +14,7 @@ from resources.mysql.binlog.row_images import Images, RowColumns, convert_images
 from resources.mysql.binlog.wire_cells import WireCell, steps_of_cells
 from resources.mysql.kernels import binary, decimals, json, labels, numbers, temporal
 from resources.mysql.kernels.text import text_converter
+from tests.fuzz.guarded_heap import guarded_arrays
 from tests.mysql.kernels.wire import cells
 
 Column = list[bytes | None]
@@ -162,6 +163,19 @@ def test_memory_lent_comes_back_when_no_array_holds_it() -> None:
     assert other.ctypes.data != address
     del array
     assert pool.lend(5000).ctypes.data == address
+
+
+def test_strings_without_a_byte_are_written_where_there_is_room() -> None:
+    """What copies short strings writes some bytes behind them: found by the fuzzer."""
+    convert = text_converter("utf8mb4", pa.string())
+    assert convert is not None
+    columns = [WireCell(1, 0, convert), WireCell(2, 0, convert)]
+    rows = [(b"", None), (None, b""), (b"", b"")] * 30
+    with guarded_arrays():
+        made = RowColumns(steps_of_cells(columns, 2), len(rows), ArrayPool())
+        assert made.add(_images(rows, columns)) is None
+        assert made.array(0, convert).to_pylist() == ["", None, ""] * 30
+        del made
 
 
 def test_one_long_string_reserves_no_room_for_many_like_it() -> None:
