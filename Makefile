@@ -46,9 +46,9 @@ servers: venv
 kernels: venv
 	@$(PY) -m tests.preloaded
 
-# In two halves at the same time: each waits much for its servers.
+# Two parts at a time: each waits much for its servers.
 test: venv servers kernels
-	$(PY) -m tests.halves $(PYTEST_ARGS)
+	$(PY) -m tests.parts $(PYTEST_ARGS)
 
 nightly: venv servers kernels
 	$(PY) -m pytest -q -m nightly $(PYTEST_ARGS)

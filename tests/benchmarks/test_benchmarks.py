@@ -28,6 +28,7 @@ PIPELINE = {
 }
 TRANSFORM = {
     *(f"transform.{rule}" for rule in ("none", "projection", "computed")),
+    *(f"transform.{rule}_cpu" for rule in ("none", "projection", "computed")),
     *(f"transform.{rule}_ratio" for rule in ("projection", "computed")),
 }
 

@@ -39,7 +39,7 @@ from tests.strategies import arrow_values, comparable
 
 ID = TargetId("shop", "altered")
 _EXAMPLES = settings(
-    max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
 CHANGES: dict[str, ColumnChange] = {
     "add": AddColumn(Column("more", pa.int32())),

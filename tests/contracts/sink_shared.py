@@ -152,9 +152,7 @@ class SinkShared(SinkCase):
         sink.merge(target, other.slice(0, 1), no_keys, fence(None, 1, 1, SOUTH))
         assert sink.count_rows(target.id) == 3
 
-    @settings(
-        max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
+    @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(data=st.data())
     def test_random_writes_of_three_feeds_equal_a_dict(
         self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -32,7 +32,7 @@ INS, DEL = RowKind.INSERT, RowKind.DELETE
 UB, UA = RowKind.UPDATE_BEFORE, RowKind.UPDATE_AFTER
 
 _EXAMPLES = settings(
-    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
 
 

@@ -56,8 +56,9 @@ def test_any_other_rewriting_asks_for_another_load(
     world.source.commit(notice=Event(table, notice=kind))
     world.source.commit((table, 2, (2, "b")))
     report = run_sync(world.pipeline()).tables[table]
-    assert report.outcome == "needs_snapshot"
-    assert "pipeline of another name" in report.reason
+    # What a target has is left to a person; a target without rows waits to be made.
+    assert report.outcome == ("held" if rows_first and kind != "create" else "needs_snapshot")
+    assert rows_first or "pipeline of another name" in report.reason
 
 
 def test_a_polled_or_scripted_source_without_places_cannot_stop_at_one(tmp_path: Path) -> None:
