@@ -10,6 +10,9 @@ import pyarrow.fs as fs
 import pytest
 from moto.server import ThreadedMotoServer
 
+# One for all rooms of the process: moto keeps buckets beyond its server's end.
+_numbers = itertools.count()
+
 
 class S3Room:
     """Buckets of one server; `options` are what a lake's sink takes."""
@@ -21,13 +24,12 @@ class S3Room:
             "access_key_id": "cdc",
             "secret_access_key": "secret",
         }
-        self._numbers = itertools.count()
         self._places: dict[str, str] = {}
 
     def location(self, place: str) -> str:
         """The place's prefix in a bucket of its own, empty at first."""
         if place not in self._places:
-            bucket = f"lake-{next(self._numbers)}"
+            bucket = f"lake-{next(_numbers)}"
             self.filesystem().create_dir(bucket)
             self._places[place] = f"s3://{bucket}/ta_bles"
         return self._places[place]
