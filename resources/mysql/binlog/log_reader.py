@@ -181,6 +181,9 @@ class LogReader:
 
     def _begin(self, start: TransactionStart, event: Event) -> None:
         state = self._state
+        # After a restart, rows of a transaction without an end would come twice.
+        if state[w.OPEN] and (state[w.BEGUN] or state[w.HANDED_OUT] or self._touched()):
+            raise Truncated("a transaction begins before the end of the one that is open")
         self._gtid = start.gtid if state[w.GTIDS_KNOWN] else None
         commit_us = start.commit_us
         self._open(event.timestamp * 1_000_000 if commit_us is None else commit_us, start.has_begin)

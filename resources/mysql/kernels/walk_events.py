@@ -83,7 +83,7 @@ def commit(s: Ints, sources: Ints) -> None:
 def mysql_gtid(data: Bytes, s: Ints, sources: Ints, at: int, end: int, named: bool) -> bool:
     """Open the transaction of GTID (`named`) or ANONYMOUS_GTID; its id continues a known row."""
     body, source = at + HEADER, w.NO_GTID
-    if end - body < 25:
+    if s[w.OPEN] or end - body < 25:
         return False
     number = uint(data, body + 17, 8)
     if named and s[w.GTIDS_KNOWN]:
@@ -106,7 +106,7 @@ def mysql_gtid(data: Bytes, s: Ints, sources: Ints, at: int, end: int, named: bo
 def mariadb_gtid(data: Bytes, s: Ints, sources: Ints, at: int, end: int) -> bool:
     """Open the transaction of MariaDB's GTID, of a known domain and server, its number greater."""
     body, source = at + HEADER, w.NO_GTID
-    if end - body < 13 or data[body + 12] & _XA:
+    if s[w.OPEN] or end - body < 13 or data[body + 12] & _XA:
         return False
     extra = body + (21 if data[body + 12] & _COMMIT_ID else 13)
     if extra < end and data[extra] & _ALTER:

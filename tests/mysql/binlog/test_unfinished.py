@@ -80,6 +80,18 @@ def test_rows_that_a_server_died_over_are_forgotten(flavor: Flavor) -> None:
     assert end.gtid_set.endswith("0-1-5" if flavor == "mariadb" else ":1-5")
 
 
+@pytest.mark.parametrize("flavor", ["mysql", "mariadb"])
+@pytest.mark.parametrize("size", [1, 4096])
+def test_a_transaction_within_another_is_an_error_that_names_it(flavor: Flavor, size: int) -> None:
+    """No server writes that: their rows would come twice if the connection were lost there."""
+    decoder = decoder_of(of(flavor), StreamOptions())
+    decoder.begin_packets(True, False, lambda _: AssertionError())
+    cut, after = of(flavor, (4, (1, 2))), of(flavor, (5, (3,)))
+    with pytest.raises(CorruptEvent, match="GTID.*before the end of the one") as caught:
+        list(feed(decoder, packets([*cut.events[:-1], *after.events]), [size]))
+    assert FILE in str(caught.value.where)
+
+
 def test_rows_it_died_over_after_a_part_was_handed_out_are_an_error() -> None:
     decoder = decoder_of(of("mysql"), StreamOptions(transaction_rows=1))
     decoder.begin_packets(True, False, lambda _: AssertionError())
