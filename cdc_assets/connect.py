@@ -7,26 +7,22 @@ that loading a code location needs none of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from cdc_assets import naming
 from cdc_assets.connect_language import transform_rules
 from cdc_assets.settings import PipelineSettings
-from cdc_assets.settings_clickhouse import ClickHouseSinkSettings, clickhouse_options
-from cdc_assets.settings_iceberg import IcebergSinkSettings, iceberg_options
-from cdc_assets.settings_kafka import KafkaSinkSettings, kafka_options
-from cdc_assets.settings_lake import DeltaSinkSettings, ParquetSinkSettings, lake_options
+from cdc_assets.settings_kafka import KafkaSinkSettings
 from cdc_assets.settings_language import build_router
-from cdc_assets.settings_mysql_sink import MySQLSinkSettings, mysql_options
 from cdc_assets.settings_place import LogPlace
-from cdc_assets.settings_sink import DuckDBSinkSettings, PostgresSinkSettings
 from cdc_assets.settings_source import (
     BinlogFilesSourceSettings,
     MySQLSourceSettings,
     SnapshotOptions,
     SqlSourceSettings,
 )
+from cdc_assets.sink_options import sink_options, sink_writers
 from resources.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,51 +55,47 @@ def open_source(
     """
     source = settings.source
     if isinstance(source, SqlSourceSettings):
-        from resources.sql.source import SqlPollingSource
-
-        return SqlPollingSource(
-            source.url.get_secret_value(),
-            connect_args=_poll_arguments(source, settings.where("source", "tls")),
-            poll_interval=source.poll_interval,
-            zero_dates=settings.dirty_data.zero_dates,
-            pipeline=settings.name,
-            include=source.tables,
-            exclude=source.exclude,
-            page_rows=source.page_rows,
-            grace_seconds=source.grace,
-            keys=source.keys,
-        )
+        return _polling_source(source, settings)
+    shared: dict[str, Any] = {
+        "pipeline": settings.name,
+        "include": source.tables,
+        "exclude": source.exclude,
+        "startup": _start(source.startup),
+        "zero_dates": settings.dirty_data.zero_dates,
+        # What is decoded of a transaction takes several times its bytes in the log.
+        "transaction_bytes": settings.pipeline.memory // 4,
+        "known_tables": known_tables,
+        "watched": watched,
+    }
     if isinstance(source, BinlogFilesSourceSettings):
         from resources.mysql.log_files_source import BinlogFilesSource
 
-        return BinlogFilesSource(
-            source.path,
-            pipeline=settings.name,
-            include=source.tables,
-            exclude=source.exclude,
-            startup=_start(source.startup),
-            zero_dates=settings.dirty_data.zero_dates,
-            poll_interval=source.poll_interval,
-            transaction_bytes=settings.pipeline.memory // 4,
-            known_tables=known_tables,
-            watched=watched,
-        )
+        return BinlogFilesSource(source.path, poll_interval=source.poll_interval, **shared)
     from resources.mysql.source import MySQLSource
 
     return MySQLSource(
         mysql_settings(source, where=settings.where("source", "url")),
-        pipeline=settings.name,
-        include=source.tables,
-        exclude=source.exclude,
-        startup=_start(source.startup),
-        zero_dates=settings.dirty_data.zero_dates,
         chunk_batch_rows=source.snapshot.batch_rows,
         parallel=source.snapshot.parallel,
         heartbeat_seconds=source.heartbeat,
-        # What is decoded of a transaction takes several times its bytes in the log.
-        transaction_bytes=settings.pipeline.memory // 4,
-        known_tables=known_tables,
-        watched=watched,
+        **shared,
+    )
+
+
+def _polling_source(source: SqlSourceSettings, settings: PipelineSettings) -> Source:
+    from resources.sql.source import SqlPollingSource
+
+    return SqlPollingSource(
+        source.url.get_secret_value(),
+        connect_args=_poll_arguments(source, settings.where("source", "tls")),
+        poll_interval=source.poll_interval,
+        zero_dates=settings.dirty_data.zero_dates,
+        pipeline=settings.name,
+        include=source.tables,
+        exclude=source.exclude,
+        page_rows=source.page_rows,
+        grace_seconds=source.grace,
+        keys=source.keys,
     )
 
 
@@ -186,47 +178,8 @@ def sink_opener(settings: PipelineSettings) -> Callable[[], Sink]:
     from resources.sinks.registry import open_sink
 
     sink = settings.sink
-    options: dict[str, object] = {"name": naming.file_of(settings.name)}
-    if isinstance(sink, DuckDBSinkSettings):
-        limit, text = sink.memory_limit, sink.types.decimal_overflow == "text"
-        options = {
-            "path": sink.path,
-            "memory_limit": None if limit is None else f"{limit}B",
-            "threads": sink.threads,
-            "lock_timeout": sink.lock_timeout,
-            "types": {"decimal_overflow": "text"} if text else None,
-        }
-    if isinstance(sink, PostgresSinkSettings):
-        options = postgres_options(sink)
-    if isinstance(sink, MySQLSinkSettings):
-        options = mysql_options(sink)
-    if isinstance(sink, ClickHouseSinkSettings):
-        options = clickhouse_options(sink)
-    if isinstance(sink, DeltaSinkSettings | ParquetSinkSettings):
-        options = lake_options(sink)
-    if isinstance(sink, IcebergSinkSettings):
-        options = iceberg_options(sink)
-    if isinstance(sink, KafkaSinkSettings):
-        options = kafka_options(sink)
+    options = sink_options(sink, naming.file_of(settings.name))
     return lambda: open_sink(sink.type, options)
-
-
-def postgres_options(sink: PostgresSinkSettings) -> dict[str, object]:
-    """Return the arguments of the PostgreSQL sink; secrets as they are in the settings."""
-    options: dict[str, object] = {
-        "max_connections": sink.max_connections,
-        "lock_timeout": sink.lock_timeout,
-        "family": sink.family,
-        "types": {"json_columns": sink.types.json_columns},
-    }
-    if sink.url:
-        options["url"] = sink.url.get_secret_value()
-    else:
-        options |= {"host": sink.host, "port": sink.port, "user": sink.user}
-        options |= {"database": sink.database}
-        options |= {"password": sink.password.get_secret_value()} if sink.password else {}
-    options |= {"sslmode": sink.sslmode, "sslrootcert": sink.sslrootcert}
-    return options | {"sslcert": sink.sslcert, "sslkey": sink.sslkey}
 
 
 def engine_options(settings: PipelineSettings) -> EngineOptions:
@@ -242,13 +195,7 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
     from cdc_assets.engine.rules import Transforms
 
     source, pipeline, dirty = settings.source, settings.pipeline, settings.dirty_data
-    writers, sink = 1, settings.sink
-    if isinstance(sink, PostgresSinkSettings | MySQLSinkSettings) or (
-        isinstance(sink, ClickHouseSinkSettings) and sink.host
-    ):
-        writers = sink.max_connections
-    elif isinstance(sink, DeltaSinkSettings | IcebergSinkSettings | ParquetSinkSettings):
-        writers = sink.parallel
+    writers, sink = sink_writers(settings.sink), settings.sink
     snapshot = source.snapshot if isinstance(source, MySQLSourceSettings) else SnapshotOptions()
     return EngineOptions(
         capture_filter=settings.capture_filter(),

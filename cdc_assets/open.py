@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from cdc_assets.connect import engine_options, open_source, postgres_options, sink_opener
+from cdc_assets.connect import engine_options, open_source, sink_opener
 from cdc_assets.settings import PipelineFile, PipelineSettings, state_url
-from cdc_assets.settings_clickhouse import ClickHouseSinkSettings, clickhouse_options
-from cdc_assets.settings_iceberg import IcebergSinkSettings, iceberg_options
-from cdc_assets.settings_kafka import KafkaSinkSettings, kafka_options
-from cdc_assets.settings_lake import DeltaSinkSettings, ParquetSinkSettings, lake_options
-from cdc_assets.settings_mysql_sink import MySQLSinkSettings, mysql_options
-from cdc_assets.settings_sink import DuckDBSinkSettings, PostgresSinkSettings
+from cdc_assets.sink_options import sink_options
 from resources import DirtyRowsResource, SinkResource
 
 if TYPE_CHECKING:
@@ -80,21 +75,7 @@ def build_resources(file: PipelineFile) -> dict[str, Any]:
     store named by `CDC_STATE` is handed on by that name: its URL may hold a password.
     """
     sink = file.sink
-    options: dict[str, Any] = {"name": file.name}
-    if isinstance(sink, DuckDBSinkSettings):
-        options = {"path": sink.path, "lock_timeout": sink.lock_timeout}
-    elif isinstance(sink, PostgresSinkSettings):
-        options = postgres_options(sink)
-    elif isinstance(sink, MySQLSinkSettings):
-        options = mysql_options(sink)
-    elif isinstance(sink, ClickHouseSinkSettings):
-        options = clickhouse_options(sink)
-    elif isinstance(sink, DeltaSinkSettings | ParquetSinkSettings):
-        options = lake_options(sink)
-    elif isinstance(sink, IcebergSinkSettings):
-        options = iceberg_options(sink)
-    elif isinstance(sink, KafkaSinkSettings):
-        options = kafka_options(sink)
+    options = sink_options(sink, file.name)
     url = dg.EnvVar("CDC_STATE") if os.environ.get("CDC_STATE") else state_url()
     return {
         f"{file.name}_sink": SinkResource(kind=sink.type, options=options),
