@@ -63,10 +63,15 @@ def fed(decoder: LogDecoder, data: bytes, cut: Random) -> Iterator[Piece]:
 
 
 def in_place(events: Sequence[bytes]) -> bool:
-    """Whether each event says where it ends, and all are of one file, so that a place is found."""
+    """Whether each event says where it ends, and all are of one file, so that a place is found.
+
+    A file begins with the one event that is sent before any place (`archive` refuses others).
+    """
     ends = itertools.accumulate(map(len, events), initial=len(MAGIC))
     told = [int.from_bytes(event[13:17], "little") for event in events]
-    return told == list(ends)[1:] and all(event[4] != EventType.ROTATE for event in events)
+    kinds = [event[4] for event in events]
+    headed = kinds[:1] == [EventType.FORMAT_DESCRIPTION] and EventType.ROTATE not in kinds
+    return headed and told == list(ends)[1:]
 
 
 def with_spoilt_packet(rng: Random, data: bytes) -> bytes:
