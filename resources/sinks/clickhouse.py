@@ -10,9 +10,8 @@ again changes nothing (docs/decisions/0010-clickhouse-without-transactions.md).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -49,9 +48,11 @@ from resources.sinks.contract import (
     Written,
 )
 from resources.sinks.fence import fenced_out, moved_watermark
+from resources.sinks.loading import LoadingSink
+from resources.sinks.sql import select, where_all
 
 
-class ClickHouseSink:
+class ClickHouseSink(LoadingSink):
     """Target tables in ClickHouse; a target's namespace is a database.
 
     It connects at its first use. With a server it may be used by several threads.
@@ -80,6 +81,8 @@ class ClickHouseSink:
     Raises:
         ConfigError: The arguments do not go together.
     """
+
+    _loads: ClickHouseLoads
 
     def __init__(
         self,
@@ -156,13 +159,13 @@ class ClickHouseSink:
         """Return all rows, one per key, in the Arrow types the table was made for."""
         live = self._catalog.require_live(target)
         schema = self._catalog.schema_of(live)
-        query = f"SELECT {quote_all(schema.names)} FROM {self._rows_of(live)}"  # noqa: S608
+        query = select(quote_all(schema.names), self._rows_of(live))
         return from_storage(self._server.select(query, str(target)), schema)
 
     def count_rows(self, target: TargetId) -> int:
         """Return the number of rows, one per key."""
         rows = self._rows_of(self._catalog.require_live(target))
-        return int(self._server.value(f"SELECT count() FROM {rows}", str(target)))  # noqa: S608
+        return int(self._server.value(select("count()", rows), str(target)))
 
     def alter_table(self, target: TargetId, changes: Sequence[ColumnChange]) -> None:
         """Change a table's columns one after the other; see `Sink.alter_table`."""
@@ -190,10 +193,7 @@ class ClickHouseSink:
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:
         """Put upserts and deletes in as the table's engine does; see `Sink.merge`."""
-        shape.check_mode(target, "merge")
-        shape.check_rows(target, upserts, shape.target_schema(target))
-        shape.check_rows(target, deletes, shape.key_schema(target))
-        shape.check_owner(target, upserts, fence.feed)
+        shape.check_merge(target, upserts, deletes, fence.feed)
         with self._server.alone(target.id):
             live, found, new = self._fenced(target, fence)
             self._refusals.check(target, upserts, live)
@@ -228,9 +228,7 @@ class ClickHouseSink:
         A run that was killed after its insert leaves rows above the watermark. They are told by
         their sequence number, which no other row of the feed has.
         """
-        shape.check_mode(target, "append")
-        shape.check_rows(target, rows, shape.target_schema(target))
-        shape.check_owner(target, rows, fence.feed)
+        shape.check_append(target, rows, fence.feed)
         with self._server.alone(target.id):
             live, found, new = self._fenced(target, fence)
             self._refusals.check(target, rows, live)
@@ -246,57 +244,9 @@ class ClickHouseSink:
         shape.check_rows(target, rows, shape.target_schema(target))
         return self._refusals.find(target, rows)
 
-    def begin_load(self, target: TargetTable, load_id: str, feed: Feed) -> None:
-        """Prepare a load beside the live table; see `Sink.begin_load`."""
-        self._loads.begin(target, load_id, feed)
-
-    def loaded_chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
-        """Return the chunks that are in, and their row counts."""
-        return self._loads.chunks(target, load_id)
-
-    def load_chunk(
-        self, target: TargetTable, load_id: str, chunk: int, rows: Iterable[pa.Table]
-    ) -> int:
-        """Write one chunk, then its mark; see `Sink.load_chunk`."""
-        return self._loads.write_chunk(target, load_id, chunk, rows)
-
-    def load_conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
-        """Return the loaded rows whose keys other feeds have; see `Sink.load_conflicts`."""
-        return self._loads.conflicts(target, load_id, feed)
-
-    def finish_load(
-        self,
-        target: TargetTable,
-        load_id: str,
-        fence: Fence,
-        consistent_from: int,
-        *,
-        keep: Sequence[str] = (),
-        conflicts: int = 0,
-    ) -> int:
-        """Put the loaded rows in the live table's place; see `Sink.finish_load`."""
-        return self._loads.finish(target, load_id, fence, consistent_from, keep, conflicts)
-
-    def abandon_load(self, target: TargetId, load_id: str) -> None:
-        """Drop a load that will not be finished."""
-        self._loads.abandon(target, load_id)
-
     def close(self) -> None:
         """Release the folder or the connection."""
         self._server.close()
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _fenced(
         self, target: TargetTable, fence: Fence
@@ -336,10 +286,10 @@ class ClickHouseSink:
         numbers = pc.min_max(rows[SEQ]).as_py()
         if not numbers["max"]:
             return rows
-        own = f" AND {quote(target.owner)} = {literal(str(feed))}" if target.owner else ""
+        own = f"{quote(target.owner)} = {literal(str(feed))}" if target.owner else ""
+        seen = f"{quote(SEQ)} BETWEEN {numbers['min']} AND {numbers['max']}"
         there = self._server.select(
-            f"SELECT {quote(SEQ)} FROM {name_of(target.id)} WHERE {quote(SEQ)} > 0 AND "  # noqa: S608
-            f"{quote(SEQ)} BETWEEN {numbers['min']} AND {numbers['max']}{own}",
+            select(quote(SEQ), name_of(target.id), where_all(f"{quote(SEQ)} > 0", seen, own)),
             str(target.id),
         )
         if not there.num_rows:

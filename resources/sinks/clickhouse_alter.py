@@ -33,6 +33,7 @@ from resources.sinks.column_plan import ColumnPlan, ColumnRules, plan_changes
 from resources.sinks.contract import TargetId
 from resources.sinks.lake_convert import convert_exactly
 from resources.sinks.retype import widens
+from resources.sinks.sql import select
 
 KINDS = frozenset({"add", "drop", "rename", "retype", FILL})
 """`Capabilities.schema_changes` of ClickHouse."""
@@ -147,7 +148,7 @@ class ClickHouseColumns:
         if widens(types[-2], types[-1]):
             return
         final = own_columns(live).final
-        query = f"SELECT DISTINCT {quote(name)} FROM {name_of(live.id)}{final}"  # noqa: S608
+        query = select(f"DISTINCT {quote(name)}", name_of(live.id), final)
         found = self._server.select(query, str(live.id))
         column = from_storage(found, pa.schema([(name, types[0])]))[name]
         for type_ in types[1:]:

@@ -39,6 +39,7 @@ from resources.sinks.clickhouse_strategy import own_columns
 from resources.sinks.clickhouse_types import bare, clickhouse_type, takes_null
 from resources.sinks.column_plan import PlannedChange
 from resources.sinks.retype import widens
+from resources.sinks.sql import insert, select
 from resources.sinks.value_texts import hexadecimal, microseconds, value_text
 
 COPYING = "[cdc:copying]"
@@ -147,8 +148,7 @@ class ClickHouseChange:
             f"DROP TABLE IF EXISTS {drop}",
             f"CREATE TABLE {name_of(place)}{on_cluster} ({declared}) ENGINE = {engine}",
             ledger.carry_marks(target, place),
-            f"INSERT INTO {name_of(place)} ({into}) SELECT {selected} "  # noqa: S608 - quoted
-            f"FROM {name_of(target)}{final}",
+            insert(name_of(place), into, select(selected, name_of(target), final)),
             f"EXCHANGE TABLES {name_of(place)} AND {name_of(target)}{on_cluster}",
             f"DROP TABLE IF EXISTS {drop}",
         ]

@@ -21,6 +21,7 @@ from resources.sinks.clickhouse_write import Write
 from resources.sinks.contract import TargetTable
 from resources.sinks.retype import widens
 from resources.sinks.shape import misfit, show_schema, target_schema
+from resources.sinks.sql import insert, select, where_all
 
 
 class ClickHouseFold:
@@ -71,7 +72,7 @@ class ClickHouseFold:
         """Return how many loaded rows have keys of other feeds."""
         if not self._is_contended:
             return 0
-        query = f"SELECT count() FROM {self._shadow} AS new FINAL WHERE {self._foreign}"  # noqa: S608
+        query = select("count()", f"{self._shadow} AS new FINAL", where_all(self._foreign))
         return int(self._server.value(query, str(self._target.id)))
 
     def conflicts(self) -> pa.Table:
@@ -82,12 +83,10 @@ class ClickHouseFold:
         columns = ", ".join(
             f"{'there' if n == owner else 'new'}.{quote(n)} AS {quote(n)}" for n in schema.names
         )
-        found = self._server.select(
-            f"SELECT {columns} FROM (SELECT * FROM {self._shadow} FINAL) AS new "  # noqa: S608
-            f"INNER JOIN (SELECT * FROM {self._table} FINAL WHERE {self._others}) AS there "
-            f"ON {self._match('there')}",
-            str(self._target.id),
-        )
+        loaded = select("*", self._shadow, "FINAL")
+        others = select("*", self._table, "FINAL", where_all(self._others))
+        joined = f"({loaded}) AS new INNER JOIN ({others}) AS there ON {self._match('there')}"
+        found = self._server.select(select(columns, joined), str(self._target.id))
         return from_storage(found, schema)
 
     def run(self, version: int) -> int:
@@ -102,8 +101,8 @@ class ClickHouseFold:
             failpoint("sink.finish.after_delete")
             names = quote_all(c.name for c in self._columns)
             values = ", ".join(self._values.get(c.name, "NULL") for c in self._columns)
-            loaded = f"SELECT {values} FROM {self._shadow} AS new"  # noqa: S608 - quoted
-            self._server.run(f"INSERT INTO {self._table} ({names}) {loaded}", str(self._target.id))
+            loaded = select(values, f"{self._shadow} AS new")
+            self._server.run(insert(self._table, names, loaded), str(self._target.id))
             failpoint("sink.finish.after_insert")
             return 0
         version = max(version, write.newest())
@@ -125,26 +124,27 @@ class ClickHouseFold:
             quote(c.name) if c.name in known else f"defaultValueOfTypeName({literal(c.type)})"
             for c in self._columns
         ]
-        loaded = ", ".join(self._values[k] for k in self._target.schema.key)
-        return (
-            f"SELECT {', '.join(values)}, {version}, 1 FROM {self._table} FINAL "  # noqa: S608
-            f"WHERE {self._mine} AND ({quote_all(self._target.schema.key)}) NOT IN "
-            f"(SELECT {loaded} FROM {self._shadow} AS new FINAL)"
+        keys = self._target.schema.key
+        loaded = select(", ".join(self._values[k] for k in keys), f"{self._shadow} AS new FINAL")
+        return select(
+            f"{', '.join(values)}, {version}, 1",
+            f"{self._table} FINAL",
+            where_all(self._mine, f"({quote_all(keys)}) NOT IN ({loaded})"),
         )
 
     def _come(self, version: int) -> str:
         """The loaded rows, with the kept columns of the rows they replace."""
         values = ", ".join(self._value(c.name) for c in self._columns)
-        query = f"SELECT {values}, {version}, 0 FROM {self._shadow} AS new FINAL"  # noqa: S608
+        source = f"{self._shadow} AS new FINAL"
         if self._keep:
-            keys = self._target.schema.key
-            kept = quote_all([*keys, *sorted(self._keep)])
-            query = (
-                f"SELECT {values}, {version}, 0 FROM (SELECT * FROM {self._shadow} FINAL) AS new "  # noqa: S608
-                f"LEFT JOIN (SELECT {kept} FROM {self._table} FINAL WHERE {self._mine}) AS kept "
-                f"ON {self._match('kept')}"
+            columns = quote_all([*self._target.schema.key, *sorted(self._keep)])
+            kept = select(columns, f"{self._table} FINAL", where_all(self._mine))
+            source = (
+                f"({select('*', self._shadow, 'FINAL')}) AS new "
+                f"LEFT JOIN ({kept}) AS kept ON {self._match('kept')}"
             )
-        return f"{query} WHERE NOT ({self._foreign})" if self._is_contended else query
+        free = f"NOT ({self._foreign})" if self._is_contended else ""
+        return select(f"{values}, {version}, 0", source, where_all(free))
 
     def _value(self, name: str) -> str:
         if name in self._keep:
@@ -171,10 +171,8 @@ class ClickHouseFold:
         """The condition that another feed has a loaded row's key."""
         keys = self._target.schema.key
         loaded = ", ".join(self._values[k] for k in keys)
-        return (
-            f"({loaded}) IN (SELECT {quote_all(keys)} FROM {self._table} FINAL "  # noqa: S608
-            f"WHERE {self._others})"
-        )
+        others = select(quote_all(keys), f"{self._table} FINAL", where_all(self._others))
+        return f"({loaded}) IN ({others})"
 
     def _match(self, other: str) -> str:
         keys = self._target.schema.key

@@ -20,6 +20,7 @@ from resources.sinks.clickhouse_strategy import Strategy
 from resources.sinks.clickhouse_types import to_storage
 from resources.sinks.contract import TargetTable
 from resources.sinks.shape import RESERVED_NAMESPACE
+from resources.sinks.sql import select, where_all
 
 SCRATCH_PREFIX = "_cdc_keys_"
 _NUMBER = "number"
@@ -47,21 +48,19 @@ class SentKeys:
     def touched(self) -> str:
         """The condition that a row of the table has one of these keys."""
         keys = quote_all(self.target.schema.key)
-        return f"({keys}) IN (SELECT {self._columns} FROM {self.table})"  # noqa: S608 - quoted
+        return f"({keys}) IN ({select(self._columns, self.table)})"
 
     def count(self) -> int:
         """Return how many rows of the table have one of these keys."""
-        query = f"SELECT count() FROM {self._name}{self.strategy.final} WHERE {self.touched}"  # noqa: S608
+        query = select("count()", self._name + self.strategy.final, where_all(self.touched))
         return int(self.server.value(query, str(self.target.id)))
 
     def version(self) -> int:
         """Return the greatest version under which any of these keys was written or deleted."""
         if not self.strategy.version:
             return 0
-        query = (
-            f"SELECT max({quote(self.strategy.version)}) FROM {self._name} "  # noqa: S608
-            f"WHERE {self.touched}"
-        )
+        newest = f"max({quote(self.strategy.version)})"
+        query = select(newest, self._name, where_all(self.touched))
         return int(self.server.value(query, str(self.target.id)))
 
     def owners(self) -> dict[int, str | None]:
@@ -69,12 +68,14 @@ class SentKeys:
         keys = self.target.schema.key
         owner = quote(self.target.owner)
         match = " AND ".join(f"sent.k{i} = live.{quote(k)}" for i, k in enumerate(keys))
-        found = self.server.rows(
-            f"SELECT sent.{_NUMBER}, live.{owner} FROM {self.table} AS sent INNER JOIN "  # noqa: S608
-            f"(SELECT {quote_all([*keys, self.target.owner])} FROM {self._name}"
-            f"{self.strategy.final} WHERE {self.touched}) AS live ON {match}",
-            str(self.target.id),
+        live = select(
+            quote_all([*keys, self.target.owner]),
+            self._name + self.strategy.final,
+            where_all(self.touched),
         )
+        joined = f"{self.table} AS sent INNER JOIN ({live}) AS live ON {match}"
+        query = select(f"sent.{_NUMBER}, live.{owner}", joined)
+        found = self.server.rows(query, str(self.target.id))
         return dict(found)
 
     @property

@@ -20,6 +20,7 @@ from resources.sinks.clickhouse_connection import ClickHouse
 from resources.sinks.clickhouse_names import literal
 from resources.sinks.contract import Feed, TargetId, Watermark
 from resources.sinks.shape import RESERVED_NAMESPACE
+from resources.sinks.sql import delete, insert, select, where_all
 
 NO_TABLE = "00000000-0000-0000-0000-000000000000"
 _LATEST = "ORDER BY rank DESC LIMIT 1 BY pipeline, source_database, source_table, namespace, target"
@@ -69,9 +70,12 @@ class Load:
 def read_mark(server: ClickHouse, target: TargetId, uuid: str, feed: Feed) -> Mark | None:
     """Return a feed's watermark on the table of this UUID, None if there is none."""
     found = server.rows(
-        "SELECT seq, consistent_from, token, version, move FROM _cdc.watermarks "  # noqa: S608
-        f"WHERE {_of_target(target)} AND uuid = {literal(uuid)} AND {_of_feed(feed)} "
-        "ORDER BY rank DESC LIMIT 1",
+        select(
+            "seq, consistent_from, token, version, move",
+            "_cdc.watermarks",
+            where_all(_of_target(target), f"uuid = {literal(uuid)}", _of_feed(feed)),
+            "ORDER BY rank DESC LIMIT 1",
+        ),
         str(target),
     )
     return _mark(found[0]) if found else None
@@ -80,10 +84,16 @@ def read_mark(server: ClickHouse, target: TargetId, uuid: str, feed: Feed) -> Ma
 def list_marks(server: ClickHouse, pipeline: str) -> dict[tuple[TargetId, TableId], Watermark]:
     """Return every watermark of a pipeline whose table is still there."""
     found = server.rows(
-        "SELECT namespace, target, source_database, source_table, seq, consistent_from, "  # noqa: S608
-        f"token, version, move FROM _cdc.watermarks WHERE pipeline = {literal(pipeline)} AND "
-        "(namespace, target, uuid) IN (SELECT database, name, uuid FROM system.tables) "
-        f"{_LATEST}",
+        select(
+            "namespace, target, source_database, source_table, "
+            "seq, consistent_from, token, version, move",
+            "_cdc.watermarks",
+            where_all(
+                f"pipeline = {literal(pipeline)}",
+                "(namespace, target, uuid) IN (SELECT database, name, uuid FROM system.tables)",
+            ),
+            _LATEST,
+        ),
         f"pipeline {pipeline}",
     )
     return {(TargetId(*r[:2]), TableId(*r[2:4])): _mark(r[4:]).watermark for r in found}
@@ -119,11 +129,13 @@ def carry_marks(target: TargetId, place: TargetId) -> str:
         target: The table.
         place: The table that will take its place.
     """
-    return (
-        "INSERT INTO _cdc.watermarks SELECT namespace, target, "  # noqa: S608 - literals
-        f"({_uuid_of(place)}), * EXCEPT (namespace, target, uuid) FROM _cdc.watermarks "
-        f"WHERE {_of_target(target)} AND uuid = ({_uuid_of(target)}) {_LATEST}"
+    carried = select(
+        f"namespace, target, ({_uuid_of(place)}), * EXCEPT (namespace, target, uuid)",
+        "_cdc.watermarks",
+        where_all(_of_target(target), f"uuid = ({_uuid_of(target)})"),
+        _LATEST,
     )
+    return insert("_cdc.watermarks", "", carried)
 
 
 def find_load(server: ClickHouse, target: TargetId, load_id: str) -> Load | None:
@@ -135,8 +147,11 @@ def find_load(server: ClickHouse, target: TargetId, load_id: str) -> Load | None
 def list_loads(server: ClickHouse, target: TargetId) -> list[Load]:
     """Return the loads of a table."""
     found = server.rows(
-        "SELECT load_id, pipeline, source_database, source_table, uuid, shadow, result, "  # noqa: S608
-        f"rows FROM _cdc.loads FINAL WHERE {_of_target(target)}",
+        select(
+            "load_id, pipeline, source_database, source_table, uuid, shadow, result, rows",
+            "_cdc.loads FINAL",
+            where_all(_of_target(target)),
+        ),
         str(target),
     )
     return [Load(r[0], Feed(r[1], TableId(r[2], r[3])), *r[4:]) for r in found]
@@ -144,8 +159,8 @@ def list_loads(server: ClickHouse, target: TargetId) -> list[Load]:
 
 def write_load(server: ClickHouse, target: TargetId, load: Load, *, dropped: bool = False) -> None:
     """Store a load, over all that was stored under its id."""
-    one = f"{_of_target(target)} AND load_id = {literal(load.id)}"
-    move = f"(SELECT max(move) + 1 FROM _cdc.loads WHERE {one})"  # noqa: S608 - literals
+    one = where_all(_of_target(target), f"load_id = {literal(load.id)}")
+    move = f"({select('max(move) + 1', '_cdc.loads', one)})"
     values = [target.namespace, target.table, load.id, *_names(load.feed), load.uuid, load.shadow]
     stored = [*map(_sql, [*values, load.result, load.rows]), move, str(int(dropped))]
     server.run(f"INSERT INTO _cdc.loads SELECT {', '.join(stored)}", str(target))
@@ -154,8 +169,7 @@ def write_load(server: ClickHouse, target: TargetId, load: Load, *, dropped: boo
 def read_chunks(server: ClickHouse, load: Load, where: str) -> dict[int, int]:
     """Return row counts by the number of the chunks that are in."""
     found = server.rows(
-        "SELECT chunk, rows FROM _cdc.loaded_chunks FINAL "  # noqa: S608 - literals
-        f"WHERE uuid = {literal(load.uuid)}",
+        select("chunk, rows", "_cdc.loaded_chunks FINAL", f"WHERE uuid = {literal(load.uuid)}"),
         where,
     )
     return dict(found)
@@ -169,11 +183,11 @@ def add_chunk(server: ClickHouse, load: Load, chunk: int, rows: int, where: str)
 
 def forget(server: ClickHouse, target: TargetId) -> None:
     """Delete the watermarks of a table, whatever its UUID was."""
-    server.run(f"DELETE FROM _cdc.watermarks WHERE {_of_target(target)}", str(target))  # noqa: S608
+    server.run(delete("_cdc.watermarks", where_all(_of_target(target))), str(target))
 
 
 def _add(server: ClickHouse, table: str, values: Sequence[str], where: str) -> None:
-    server.run(f"INSERT INTO _cdc.{table} VALUES ({', '.join(values)})", where)  # noqa: S608
+    server.run(insert(f"_cdc.{table}", "", f"VALUES ({', '.join(values)})"), where)
 
 
 def _sql(value: str | int | None) -> str:
@@ -183,10 +197,8 @@ def _sql(value: str | int | None) -> str:
 
 
 def _uuid_of(table: TargetId) -> str:
-    return (
-        "SELECT uuid FROM system.tables "  # noqa: S608 - literals
-        f"WHERE database = {literal(table.namespace)} AND name = {literal(table.table)}"
-    )
+    namespace, name = literal(table.namespace), literal(table.table)
+    return select("uuid", "system.tables", f"WHERE database = {namespace} AND name = {name}")
 
 
 def _names(feed: Feed) -> tuple[str, str, str]:

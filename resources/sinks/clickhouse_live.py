@@ -12,9 +12,20 @@ from dataclasses import dataclass
 from resources.sinks.clickhouse_connection import ClickHouse
 from resources.sinks.clickhouse_names import literal
 from resources.sinks.contract import TargetId
+from resources.sinks.sql import select
 
 _OWN_VALUE = frozenset({"MATERIALIZED", "ALIAS", "EPHEMERAL"})
 """Kinds of columns that no insert has to bring."""
+
+_TABLE = (
+    "toString(uuid), engine, engine_full, sorting_key, "
+    "match(create_table_query, ' (CONSTRAINT|INDEX|PROJECTION) '), "
+    "position(create_table_query, ' PROJECTION ') > 0"
+)
+_COLUMN = (
+    "name, type, comment, default_kind, is_in_sorting_key, is_in_sorting_key "
+    "OR is_in_primary_key OR is_in_partition_key OR is_in_sampling_key"
+)
 
 
 @dataclass(frozen=True)
@@ -77,20 +88,19 @@ class LiveTable:
 
 def read_live(server: ClickHouse, target: TargetId) -> LiveTable | None:
     """Return a table as it is now, None if there is none of that name."""
-    where = f"database = {literal(target.namespace)} AND table = {literal(target.table)}"
+    namespace, table = literal(target.namespace), literal(target.table)
     found = server.rows(
-        "SELECT toString(uuid), engine, engine_full, sorting_key, "  # noqa: S608 - literals
-        "match(create_table_query, ' (CONSTRAINT|INDEX|PROJECTION) '), "
-        "position(create_table_query, ' PROJECTION ') > 0 FROM system.tables "
-        f"WHERE {where.replace('table =', 'name =')}",
+        select(_TABLE, "system.tables", f"WHERE database = {namespace} AND name = {table}"),
         str(target),
     )
     if not found:
         return None
     columns = server.rows(
-        "SELECT name, type, comment, default_kind, is_in_sorting_key, is_in_sorting_key "  # noqa: S608
-        "OR is_in_primary_key OR is_in_partition_key OR is_in_sampling_key "
-        f"FROM system.columns WHERE {where} ORDER BY position",
+        select(
+            _COLUMN,
+            "system.columns",
+            f"WHERE database = {namespace} AND table = {table} ORDER BY position",
+        ),
         str(target),
     )
     uuid, engine, full, sorting_key, adorned, projected = found[0]

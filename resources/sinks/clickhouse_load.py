@@ -32,6 +32,8 @@ from resources.sinks.clickhouse_strategy import Strategy
 from resources.sinks.clickhouse_types import to_storage
 from resources.sinks.contract import Feed, Fence, TargetId, TargetTable, Watermark
 from resources.sinks.fence import check_token
+from resources.sinks.loading import own_load
+from resources.sinks.sql import insert, select
 
 INSERT_BYTES = 256 << 20
 """Arrow bytes of parts that are inserted together, the last one on top."""
@@ -61,7 +63,7 @@ class ClickHouseLoads:
         with self._server.alone(target.id):
             load = ledger.find_load(self._server, target.id, load_id)
             if load is not None:
-                _require_own(target.id, load, feed)
+                own_load(load, target.id, load_id, feed)
                 return
             for other in ledger.list_loads(self._server, target.id):
                 if other.feed == feed:
@@ -104,7 +106,7 @@ class ClickHouseLoads:
             count += part.num_rows
             failpoint("sink.load.after_rows")
         if whole:  # those of the first attempt, if this is another
-            there = self._server.value(f"SELECT count() FROM {name_of(load.place)}", where)  # noqa: S608
+            there = self._server.value(select("count()", name_of(load.place)), where)
             count = int(there) - sum(done.values())
         ledger.add_chunk(self._server, load, chunk, count, where)
         failpoint("sink.load.after_mark")
@@ -207,8 +209,11 @@ class ClickHouseLoads:
         final = " FINAL" if target.mode == "merge" else ""
         values = ", ".join([quote_all(names), *filled.values()])
         self._server.run(
-            f"INSERT INTO {name_of(place)} ({quote_all([*names, *filled])}) "  # noqa: S608 - quoted
-            f"SELECT {values} FROM {name_of(load.place)}{final}",
+            insert(
+                name_of(place),
+                quote_all([*names, *filled]),
+                select(values, name_of(load.place), final),
+            ),
             str(target.id),
         )
         return place
@@ -238,9 +243,7 @@ class ClickHouseLoads:
         load = ledger.find_load(self._server, target, load_id)
         if load is None:
             raise shape.no_load(target, load_id)
-        if feed is not None:
-            _require_own(target, load, feed)
-        return load
+        return load if feed is None else own_load(load, target, load_id, feed)
 
     def _require_fit(self, target: TargetTable, load: Load) -> None:
         """Refuse rows of another shape than the load's table; asked once for each."""
@@ -252,11 +255,6 @@ class ClickHouseLoads:
     def _drop(self, target: TargetId, load: Load) -> None:
         self._catalog.drop(load.place)
         ledger.write_load(self._server, target, load, dropped=True)
-
-
-def _require_own(target: TargetId, load: Load, feed: Feed) -> None:
-    if load.feed != feed:
-        raise shape.load_of_another(target, load.id, str(load.feed))
 
 
 def _require_conflicts(target: TargetId, load_id: str, known: int, found: int) -> None:

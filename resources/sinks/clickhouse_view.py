@@ -13,6 +13,7 @@ from resources.sinks.clickhouse_connection import ClickHouse
 from resources.sinks.clickhouse_names import literal, quote, quote_all
 from resources.sinks.clickhouse_strategy import Strategy
 from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.sql import select, where_all
 
 _MADE = "[cdc:final]"
 
@@ -47,10 +48,10 @@ class FinalViews:
         if self._taken(target):
             return
         name = self._name(target)
+        table = f"{quote(target.namespace)}.{quote(target.table)}"
         self._server.run(
-            f"CREATE OR REPLACE VIEW {name}{self._server.dialect.on_cluster} AS "  # noqa: S608
-            f"SELECT {quote_all(names)} FROM {quote(target.namespace)}.{quote(target.table)} FINAL "
-            f"COMMENT {literal(_MADE)}",
+            f"CREATE OR REPLACE VIEW {name}{self._server.dialect.on_cluster} AS "
+            + select(quote_all(names), table, f"FINAL COMMENT {literal(_MADE)}"),
             str(target),
         )
 
@@ -81,8 +82,11 @@ class FinalViews:
     def _comment(self, target: TargetId) -> str | None:
         view = literal(self._view(target))
         found = self._server.rows(
-            "SELECT comment FROM system.tables "  # noqa: S608 - literals
-            f"WHERE database = {literal(target.namespace)} AND name = {view}",
+            select(
+                "comment",
+                "system.tables",
+                where_all(f"database = {literal(target.namespace)}", f"name = {view}"),
+            ),
             str(target),
         )
         return str(found[0][0]) if found else None

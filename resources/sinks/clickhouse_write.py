@@ -19,6 +19,7 @@ from resources.sinks.clickhouse_names import literal, quote, quote_all
 from resources.sinks.clickhouse_strategy import Strategy
 from resources.sinks.clickhouse_types import takes_null, to_storage
 from resources.sinks.contract import Feed, TargetTable
+from resources.sinks.sql import delete, insert, select, where_all
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,7 @@ class Write:
         """Return the statement that cancels rows of a collapsing table by their like."""
         sign = self.strategy.sign
         names = quote_all(c.name for c in self.live.columns if c.name != sign)
-        values = f"SELECT {names}, -1 FROM {rows}"  # noqa: S608 - quoted names
-        return f"INSERT INTO {self.name} ({names}, {quote(sign)}) {values}"
+        return insert(self.name, f"{names}, {quote(sign)}", select(f"{names}, -1", rows))
 
     def _delete(self, rows: pa.Table) -> None:
         """Delete the rows of these keys, if any is there: a delete costs more than a look."""
@@ -121,7 +121,7 @@ class Write:
         if self.strategy.kind == "mutation":
             statement = f"ALTER TABLE {self.name} DELETE WHERE {keys.touched}"
         else:
-            statement = f"DELETE FROM {self.name} WHERE {keys.touched}"  # noqa: S608 - quoted
+            statement = delete(self.name, where_all(keys.touched))
         self.server.run(statement, str(self.target.id))
 
     def delete_feed(self, feed: Feed, version: int) -> int:
@@ -129,21 +129,20 @@ class Write:
         strategy, owner = self.strategy, self.target.owner
         mine = f"{quote(owner)} = {literal(str(feed))}" if owner else "1"
         where, rows = str(self.target.id), f"{self.name}{strategy.final} WHERE {mine}"
-        count = int(self.server.value(f"SELECT count() FROM {rows}", where))  # noqa: S608 - quoted
+        count = int(self.server.value(select("count()", rows), where))
         on_cluster = self.server.dialect.on_cluster
         if not owner:
             statement = f"TRUNCATE TABLE {self.name}{on_cluster}"
         elif strategy.deleted:
             names = quote_all([*self.target.schema.key, owner, strategy.version, strategy.deleted])
             keys = quote_all([*self.target.schema.key, owner])
-            values = f"SELECT {keys}, {version}, 1 FROM {rows}"  # noqa: S608 - quoted
-            statement = f"INSERT INTO {self.name} ({names}) {values}"
+            statement = insert(self.name, names, select(f"{keys}, {version}, 1", rows))
         elif strategy.sign:
             statement = self._cancelled(rows)
         elif strategy.kind == "mutation":
             statement = f"ALTER TABLE {self.name} DELETE WHERE {mine}"
         else:
-            statement = f"DELETE FROM {self.name} WHERE {mine}"  # noqa: S608 - quoted
+            statement = delete(self.name, where_all(mine))
         self.server.run(statement, where)
         return count
 
@@ -151,7 +150,7 @@ class Write:
         """Return the greatest version in the table."""
         if not self.strategy.version:
             return 0
-        query = f"SELECT max({quote(self.strategy.version)}) FROM {self.name}"  # noqa: S608
+        query = select(f"max({quote(self.strategy.version)})", self.name)
         return int(self.server.value(query, str(self.target.id)))
 
     def _tombstones(self, deletes: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -6,9 +6,7 @@ indexes, merged by DELETE USING + INSERT (docs/decisions/0002-duckdb-merge.md sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -35,9 +33,11 @@ from resources.sinks.duckdb_load import DuckDBLoads
 from resources.sinks.duckdb_rows import DuckDBRows, keys_of
 from resources.sinks.duckdb_types import from_storage, read_expression
 from resources.sinks.duckdb_watermarks import DuckDBWatermarks
+from resources.sinks.loading import LoadingSink
+from resources.sinks.sql import select
 
 
-class DuckDBSink:
+class DuckDBSink(LoadingSink):
     """Target tables in a DuckDB file.
 
     The file is opened by the first call that needs it and held until `close`; meanwhile no
@@ -54,6 +54,8 @@ class DuckDBSink:
     Raises:
         ConfigError: `types` holds something else.
     """
+
+    _loads: DuckDBLoads
 
     def __init__(
         self,
@@ -111,14 +113,14 @@ class DuckDBSink:
         if schema is None:
             raise shape.no_table(target)
         columns = ", ".join(read_expression(f) for f in schema)
-        query = f"SELECT {columns} FROM {self._catalog.name(target)}"  # noqa: S608 - quoted names
+        query = select(columns, self._catalog.name(target))
         return from_storage(self._file.connection.sql(query).to_arrow_table(), schema)
 
     def count_rows(self, target: TargetId) -> int:
         """Return the number of rows."""
         if self._catalog.columns(target) is None:
             raise shape.no_table(target)
-        query = f"SELECT count(*) FROM {self._catalog.name(target)}"  # noqa: S608 - quoted name
+        query = select("count(*)", self._catalog.name(target))
         return int(self._file.connection.execute(query).fetchall()[0][0])
 
     def alter_table(self, target: TargetId, changes: Sequence[ColumnChange]) -> None:
@@ -145,10 +147,7 @@ class DuckDBSink:
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:
         """Delete and upsert by key in one transaction; see `Sink.merge`."""
-        shape.check_mode(target, "merge")
-        shape.check_rows(target, upserts, shape.target_schema(target))
-        shape.check_rows(target, deletes, shape.key_schema(target))
-        shape.check_owner(target, upserts, fence.feed)
+        shape.check_merge(target, upserts, deletes, fence.feed)
         with self._file.transaction(str(target.id), alone=_contended(target)):
             self._move_watermark(target, fence)
             touched = pa.concat_tables([keys_of(target, upserts), deletes])
@@ -171,9 +170,7 @@ class DuckDBSink:
 
     def append(self, target: TargetTable, rows: pa.Table, fence: Fence) -> Written:
         """Insert rows in one transaction; see `Sink.append`."""
-        shape.check_mode(target, "append")
-        shape.check_rows(target, rows, shape.target_schema(target))
-        shape.check_owner(target, rows, fence.feed)
+        shape.check_append(target, rows, fence.feed)
         with self._file.transaction(str(target.id)):
             self._move_watermark(target, fence)
             self._rows.insert(target, rows)
@@ -186,57 +183,9 @@ class DuckDBSink:
         shape.check_rows(target, rows, shape.target_schema(target))
         return self._rows.find_rejected(target, rows)
 
-    def begin_load(self, target: TargetTable, load_id: str, feed: Feed) -> None:
-        """Prepare a load beside the live table; see `Sink.begin_load`."""
-        self._loads.begin(target, load_id, feed)
-
-    def loaded_chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
-        """Return the chunks that are in, and their row counts."""
-        return self._loads.chunks(target, load_id)
-
-    def load_chunk(
-        self, target: TargetTable, load_id: str, chunk: int, rows: Iterable[pa.Table]
-    ) -> int:
-        """Write one chunk and its mark in one transaction; see `Sink.load_chunk`."""
-        return self._loads.write_chunk(target, load_id, chunk, rows)
-
-    def load_conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
-        """Return the loaded rows whose keys other feeds have; see `Sink.load_conflicts`."""
-        return self._loads.conflicts(target, load_id, feed)
-
-    def finish_load(
-        self,
-        target: TargetTable,
-        load_id: str,
-        fence: Fence,
-        consistent_from: int,
-        *,
-        keep: Sequence[str] = (),
-        conflicts: int = 0,
-    ) -> int:
-        """Put the loaded rows in the live table's place; see `Sink.finish_load`."""
-        return self._loads.finish(target, load_id, fence, consistent_from, keep, conflicts)
-
-    def abandon_load(self, target: TargetId, load_id: str) -> None:
-        """Drop a load that will not be finished."""
-        self._loads.abandon(target, load_id)
-
     def close(self) -> None:
         """Release the file, so that other processes can open it."""
         self._file.close()
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _move_watermark(self, target: TargetTable, fence: Fence) -> None:
         """Compare and set within the open transaction; a racing writer fails at its commit."""

@@ -33,6 +33,7 @@ from resources.sinks.duckdb_names import fold, quote
 from resources.sinks.duckdb_types import convert, duckdb_type, held_alike, literal, text_literal
 from resources.sinks.retype import cannot_convert, does_not_fit
 from resources.sinks.shape import no_table
+from resources.sinks.sql import select, update, where_all
 
 KINDS = frozenset({"add", "drop", "rename", "retype", FILL})
 """`Capabilities.schema_changes` of DuckDB."""
@@ -100,7 +101,7 @@ class DuckDBColumns:
                 added = [f"ALTER TABLE {table} ADD COLUMN {name} {type_}"]
                 if copy_of:
                     value = self._conversion(target, planned, copy_of, column)
-                    added.append(f"UPDATE {table} SET {name} = {value}")  # noqa: S608 - quoted
+                    added.append(update(table, f"{name} = {value}"))
                 return added
             case DropColumn(name=name):
                 return [f"ALTER TABLE {table} DROP COLUMN {quote(name)}"]
@@ -122,9 +123,9 @@ class DuckDBColumns:
         there = column.name in planned.before.names
         if not (there or fill.owner):
             return [f"{add} DEFAULT {value}", f"ALTER TABLE {table} ALTER {name} DROP DEFAULT"]
-        own = f" WHERE {quote(fill.owner)} = {text_literal(fill.feed)}" if fill.owner else ""
-        update = f"UPDATE {table} SET {name} = {value}{own}"  # noqa: S608 - quoted
-        return [update] if there else [add, update]
+        own = f"{quote(fill.owner)} = {text_literal(fill.feed)}" if fill.owner else ""
+        filled = update(table, f"{name} = {value}", where_all(own))
+        return [filled] if there else [add, filled]
 
     def _conversion(
         self, target: TargetId, planned: PlannedChange, name: str, column: Column
@@ -152,10 +153,9 @@ class DuckDBColumns:
         held, wanted = duckdb_type(old), duckdb_type(column.type)
         if held == wanted or wanted == "VARCHAR":
             return
-        query = (
-            f"SELECT count(*) FROM {self._catalog.name(target)} "  # noqa: S608 - quoted names
-            f"WHERE TRY_CAST(TRY_CAST({name} AS {wanted}) AS {held}) IS DISTINCT FROM {name}"
-        )
+        there_and_back = f"TRY_CAST(TRY_CAST({name} AS {wanted}) AS {held})"
+        changed = where_all(f"{there_and_back} IS DISTINCT FROM {name}")
+        query = select("count(*)", self._catalog.name(target), changed)
         misfits = self._file.connection.execute(query).fetchall()[0][0]
         if misfits:
             raise does_not_fit(target, source, old, column.type, misfits)

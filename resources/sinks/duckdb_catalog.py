@@ -16,11 +16,15 @@ from resources.sinks.contract import TargetId, TargetTable
 from resources.sinks.duckdb_connection import DuckDBFile
 from resources.sinks.duckdb_names import fold, quote
 from resources.sinks.duckdb_types import duckdb_type, is_text_decimal
+from resources.sinks.sql import delete, insert, select
 
 Columns = tuple[tuple[str, str], ...]
 """Column names and DuckDB types in order."""
 
 _SYSTEM_NAMESPACES = frozenset({"information_schema", "pg_catalog", "temp", "system"})
+
+
+_OF_TARGET = "WHERE namespace = ? AND target = ?"
 
 
 class DuckDBCatalog:
@@ -55,7 +59,7 @@ class DuckDBCatalog:
 
     def columns(self, target: TargetId) -> Columns | None:
         """Return a table's columns as DuckDB has them now, None if it does not exist."""
-        query = f"SELECT * FROM {self.name(target)} LIMIT 0"  # noqa: S608 - quoted names
+        query = select("*", self.name(target), "LIMIT 0")
         try:
             relation = self._file.connection.sql(query)
         except duckdb.CatalogException:
@@ -99,7 +103,7 @@ class DuckDBCatalog:
         for finding in self._name_findings(target):
             if finding.level == "error":
                 raise ConfigError(finding.message, remedy=finding.remedy)
-        keys = target.schema.key if target.mode == "merge" else ()
+        keys = shape.keys_of(target)
         columns = ", ".join(
             f"{quote(name)} {type_}{' NOT NULL' if name in keys else ''}"
             for name, type_ in self.wanted_columns(target)
@@ -128,7 +132,7 @@ class DuckDBCatalog:
         if live is None:
             return None
         stored = self._stored_schema(target)
-        query = f"SELECT * FROM {self.name(target)} LIMIT 0"  # noqa: S608 - quoted names
+        query = select("*", self.name(target), "LIMIT 0")
         exported = self._file.connection.sql(query).to_arrow_table().schema
         fields = []
         for (name, type_), field in zip(live, exported, strict=True):
@@ -142,8 +146,11 @@ class DuckDBCatalog:
         stored = self._stored_schema(target)
         if stored is None or not stored.equals(schema):
             self._file.connection.execute(
-                f"INSERT INTO {self._file.ledger('tables')} VALUES (?, ?, ?) "  # noqa: S608
-                "ON CONFLICT DO UPDATE SET arrow = excluded.arrow",
+                insert(
+                    self._file.ledger("tables"),
+                    "",
+                    "VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET arrow = excluded.arrow",
+                ),
                 [target.namespace, target.table, schema.serialize().to_pybytes()],
             )
 
@@ -151,15 +158,13 @@ class DuckDBCatalog:
         """Delete the ledger's rows of a table."""
         for table in ("watermarks", "tables", "loads", "loaded_chunks"):
             self._file.connection.execute(
-                f"DELETE FROM {self._file.ledger(table)} "  # noqa: S608 - quoted name
-                "WHERE namespace = ? AND target = ?",
+                delete(self._file.ledger(table), _OF_TARGET),
                 [target.namespace, target.table],
             )
 
     def _stored_schema(self, target: TargetId) -> pa.Schema | None:
         rows = self._file.connection.execute(
-            f"SELECT arrow FROM {self._file.ledger('tables')} "  # noqa: S608 - quoted name
-            "WHERE namespace = ? AND target = ?",
+            select("arrow", self._file.ledger("tables"), _OF_TARGET),
             [target.namespace, target.table],
         ).fetchall()
         return pa.ipc.read_schema(pa.py_buffer(rows[0][0])) if rows else None

@@ -16,6 +16,7 @@ from resources.sinks.duckdb_rows import own_rows
 from resources.sinks.duckdb_types import convert, from_storage, read_expression
 from resources.sinks.retype import widens
 from resources.sinks.shape import misfit, show_schema, target_schema
+from resources.sinks.sql import delete, insert, select, where_all
 
 _KEPT = 'temp."cdc_kept"'
 
@@ -57,7 +58,7 @@ class DuckDBFold:
         """Return how many loaded rows have keys of other feeds."""
         if not self._is_contended:
             return 0
-        query = f"SELECT count(*) FROM {self._shadow} AS new WHERE {self._foreign}"  # noqa: S608
+        query = select("count(*)", f"{self._shadow} AS new", where_all(self._foreign))
         return int(self._file.connection.execute(query, [str(self._feed)]).fetchall()[0][0])
 
     def conflicts(self) -> pa.Table:
@@ -69,11 +70,12 @@ class DuckDBFold:
         columns = ", ".join(
             f"{'there' if name == owner else 'new'}.{quote(name)}" for name in schema.names
         )
-        query = (
-            f"SELECT {', '.join(read_expression(f) for f in schema)} FROM "  # noqa: S608 - quoted
-            f"(SELECT {columns} FROM {self._shadow} AS new JOIN {self._table} AS there "
-            f"ON {self._match('there')} WHERE there.{quote(owner)} IS DISTINCT FROM ?)"
+        foreign = select(
+            columns,
+            f"{self._shadow} AS new JOIN {self._table} AS there ON {self._match('there')}",
+            where_all(f"there.{quote(owner)} IS DISTINCT FROM ?"),
         )
+        query = select(", ".join(read_expression(f) for f in schema), f"({foreign})")
         found = self._file.connection.sql(query, params=[str(self._feed)])
         return from_storage(found.to_arrow_table(), schema)
 
@@ -81,14 +83,13 @@ class DuckDBFold:
         """Replace the feed's rows by those loaded, and drop the shadow."""
         connection = self._file.connection
         own, parameters = own_rows(self._target, self._feed)
-        own = f" WHERE {own}" if own else ""
+        own = where_all(own)
         if self._keep:
             kept = quote_all([*self._target.schema.key, *sorted(self._keep)])
             connection.execute(
-                f"CREATE TEMP TABLE cdc_kept AS SELECT {kept} FROM {self._table}{own}",  # noqa: S608
-                parameters,
+                f"CREATE TEMP TABLE cdc_kept AS {select(kept, self._table, own)}", parameters
             )
-        connection.execute(f"DELETE FROM {self._table}{own}", parameters)  # noqa: S608 - quoted
+        connection.execute(delete(self._table, own), parameters)
         failpoint("sink.finish.after_delete")
         self._insert()
         failpoint("sink.finish.after_insert")
@@ -99,17 +100,12 @@ class DuckDBFold:
     def _insert(self) -> None:
         columns = quote_all(self._live.names)
         values = ", ".join(self._value(name) for name in self._live.names)
-        statement = (
-            f"INSERT INTO {self._table} ({columns}) "  # noqa: S608 - quoted names
-            f"SELECT {values} FROM {self._shadow} AS new"
+        kept = f"LEFT JOIN {_KEPT} AS kept ON {self._match('kept')}" if self._keep else ""
+        own = f"WHERE NOT {self._foreign}" if self._is_contended else ""
+        statement = insert(
+            self._table, columns, select(values, f"{self._shadow} AS new", kept, own)
         )
-        if self._keep:
-            statement += f" LEFT JOIN {_KEPT} AS kept ON {self._match('kept')}"
-        parameters = []
-        if self._is_contended:
-            statement += f" WHERE NOT {self._foreign}"
-            parameters.append(str(self._feed))
-        self._file.connection.execute(statement, parameters)
+        self._file.connection.execute(statement, [str(self._feed)] if own else [])
 
     @property
     def _is_contended(self) -> bool:
@@ -118,11 +114,9 @@ class DuckDBFold:
     @property
     def _foreign(self) -> str:
         """The condition that another feed has a loaded row's key; its parameter is the feed."""
-        return (
-            f"EXISTS (SELECT 1 FROM {self._table} AS there "  # noqa: S608 - quoted names
-            f"WHERE there.{quote(self._target.owner)} IS DISTINCT FROM ? "
-            f"AND {self._match('there')})"
-        )
+        other = f"there.{quote(self._target.owner)} IS DISTINCT FROM ?"
+        taken = select("1", f"{self._table} AS there", where_all(other, self._match("there")))
+        return f"EXISTS ({taken})"
 
     def _match(self, other: str) -> str:
         pairs = ((quote(k), self._values[k]) for k in self._target.schema.key)

@@ -25,11 +25,13 @@ from resources.sinks.duckdb_names import quote, quote_all
 from resources.sinks.duckdb_types import to_storage
 from resources.sinks.duckdb_watermarks import DuckDBWatermarks
 from resources.sinks.fence import check_token
+from resources.sinks.sql import delete, insert, select, update
 
 ROW_GROUP = 122_880
 """Rows DuckDB stores together."""
 INSERT_BYTES = 32 << 20
 """Arrow bytes of parts that are inserted together, the last one on top."""
+_OF_LOAD = "WHERE namespace = ? AND target = ? AND load_id = ?"
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,7 @@ class DuckDBLoads:
             self._catalog.create(target, shadow)
             failpoint("sink.load.after_create")
             connection.execute(
-                f"INSERT INTO {self._file.ledger('loads')} "  # noqa: S608 - quoted name
-                "VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                insert(self._file.ledger("loads"), "", "VALUES (?, ?, ?, ?, ?, ?, ?, NULL)"),
                 [
                     *(target.id.namespace, target.id.table, load_id, feed.pipeline),
                     *(feed.table.database, feed.table.table, shadow),
@@ -87,8 +88,7 @@ class DuckDBLoads:
     def chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
         """Return row counts by the number of the chunks that are in."""
         rows = self._file.connection.execute(
-            f"SELECT chunk, rows FROM {self._file.ledger('loaded_chunks')} "  # noqa: S608
-            "WHERE namespace = ? AND target = ? AND load_id = ?",
+            select("chunk, rows", self._file.ledger("loaded_chunks"), _OF_LOAD),
             [target.namespace, target.table, load_id],
         ).fetchall()
         return dict(rows)
@@ -111,13 +111,11 @@ class DuckDBLoads:
             for part in _gathered(target, rows):
                 shape.check_owner(target, part, load.feed)
                 with self._file.registered("cdc_rows", to_storage(part)) as view:
-                    connection.execute(
-                        f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {view}"  # noqa: S608
-                    )
+                    connection.execute(insert(name, columns, select(columns, view)))
                 count += part.num_rows
                 failpoint("sink.load.after_rows")
             connection.execute(
-                f"INSERT INTO {self._file.ledger('loaded_chunks')} VALUES (?, ?, ?, ?, ?)",  # noqa: S608
+                insert(self._file.ledger("loaded_chunks"), "", "VALUES (?, ?, ?, ?, ?)"),
                 [target.id.namespace, target.id.table, load_id, chunk, count],
             )
             failpoint("sink.load.after_mark")
@@ -198,15 +196,17 @@ class DuckDBLoads:
 
     def _mark_finished(self, target: TargetId, load_id: str, rows: int) -> None:
         self._file.connection.execute(
-            f"UPDATE {self._file.ledger('loads')} SET rows = ? "  # noqa: S608 - quoted name
-            "WHERE namespace = ? AND target = ? AND load_id = ?",
+            update(self._file.ledger("loads"), "rows = ?", _OF_LOAD),
             [rows, target.namespace, target.table, load_id],
         )
 
     def _loads(self, target: TargetId) -> dict[str, _Load]:
         rows = self._file.connection.execute(
-            "SELECT load_id, pipeline, source_database, source_table, shadow, rows "  # noqa: S608
-            f"FROM {self._file.ledger('loads')} WHERE namespace = ? AND target = ?",
+            select(
+                "load_id, pipeline, source_database, source_table, shadow, rows",
+                self._file.ledger("loads"),
+                "WHERE namespace = ? AND target = ?",
+            ),
             [target.namespace, target.table],
         ).fetchall()
         return {r[0]: _Load(r[0], Feed(r[1], TableId(*r[2:4])), *r[4:]) for r in rows}
@@ -231,8 +231,7 @@ class DuckDBLoads:
         connection.execute(f"DROP TABLE IF EXISTS {self._file.name(target.namespace, load.shadow)}")
         for table in ("loads", "loaded_chunks"):
             connection.execute(
-                f"DELETE FROM {self._file.ledger(table)} "  # noqa: S608 - quoted name
-                "WHERE namespace = ? AND target = ? AND load_id = ?",
+                delete(self._file.ledger(table), _OF_LOAD),
                 [target.namespace, target.table, load.id],
             )
 

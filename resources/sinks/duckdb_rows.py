@@ -16,6 +16,7 @@ from resources.sinks.duckdb_connection import DuckDBFile
 from resources.sinks.duckdb_names import quote, quote_all
 from resources.sinks.duckdb_types import to_storage
 from resources.sinks.shape import belongs_elsewhere
+from resources.sinks.sql import delete, insert, select, where_all
 
 
 class DuckDBRows:
@@ -38,17 +39,18 @@ class DuckDBRows:
         owner, parameters = own_rows(target, feed, "live.")
         with self._file.registered("cdc_keys", to_storage(keys_of(target, rows))) as gone:
             self._file.connection.execute(
-                f"DELETE FROM {self._catalog.name(target.id)} AS live "  # noqa: S608 - quoted names
-                f"USING {gone} AS gone WHERE {match}" + (f" AND {owner}" if owner else ""),
+                delete(
+                    f"{self._catalog.name(target.id)} AS live",
+                    f"USING {gone} AS gone",
+                    where_all(match, owner),
+                ),
                 parameters,
             )
 
     def delete_all(self, target: TargetTable, feed: Feed) -> int:
         """Delete all rows, of a shared table the feed's; return their number."""
         owner, parameters = own_rows(target, feed)
-        statement = f"DELETE FROM {self._catalog.name(target.id)}"  # noqa: S608 - quoted name
-        if owner:
-            statement += f" WHERE {owner}"
+        statement = delete(self._catalog.name(target.id), where_all(owner))
         return int(self._file.connection.execute(statement, parameters).fetchall()[0][0])
 
     def insert(self, target: TargetTable, rows: pa.Table) -> None:
@@ -58,8 +60,7 @@ class DuckDBRows:
         columns = quote_all(rows.column_names)
         with self._file.registered("cdc_rows", to_storage(rows)) as view:
             self._file.connection.execute(
-                f"INSERT INTO {self._catalog.name(target.id)} ({columns}) "  # noqa: S608
-                f"SELECT {columns} FROM {view}"
+                insert(self._catalog.name(target.id), columns, select(columns, view))
             )
 
     def refuse_foreign(self, target: TargetTable, rows: pa.Table) -> None:
@@ -85,9 +86,12 @@ class DuckDBRows:
         owner = f"live.{quote(target.owner)}"
         with self._file.registered("cdc_claims", stored) as view:
             found = self._file.connection.execute(
-                f"SELECT claim.number, {owner}, claim.own FROM {view} AS claim "  # noqa: S608
-                f"JOIN {self._catalog.name(target.id)} AS live ON {match} "
-                f"WHERE {owner} IS DISTINCT FROM claim.own ORDER BY claim.number"
+                select(
+                    f"claim.number, {owner}, claim.own",
+                    f"{view} AS claim JOIN {self._catalog.name(target.id)} AS live ON {match}",
+                    where_all(f"{owner} IS DISTINCT FROM claim.own"),
+                    "ORDER BY claim.number",
+                )
             ).fetchall()
         return {number: belongs_elsewhere(other, own) for number, other, own in found}
 

@@ -12,6 +12,12 @@ from resources.model.table import TableId
 from resources.sinks.contract import Feed, Fence, TargetId, Watermark
 from resources.sinks.duckdb_connection import DuckDBFile, conflict
 from resources.sinks.fence import moved_watermark
+from resources.sinks.sql import insert, select
+
+_OF_FEED = (
+    "WHERE pipeline = ? AND source_database = ? AND source_table = ? "
+    "AND namespace = ? AND target = ?"
+)
 
 
 class DuckDBWatermarks:
@@ -23,9 +29,7 @@ class DuckDBWatermarks:
     def read(self, target: TargetId, feed: Feed) -> Watermark | None:
         """Return a feed's watermark, None if there is none."""
         rows = self._file.connection.execute(
-            "SELECT seq, consistent_from, token "  # noqa: S608 - quoted name
-            f"FROM {self._file.ledger('watermarks')} WHERE pipeline = ? AND source_database = ? "
-            "AND source_table = ? AND namespace = ? AND target = ?",
+            select("seq, consistent_from, token", self._file.ledger("watermarks"), _OF_FEED),
             _key(target, feed),
         ).fetchall()
         return Watermark(*rows[0]) if rows else None
@@ -33,9 +37,11 @@ class DuckDBWatermarks:
     def list(self, pipeline: str) -> dict[tuple[TargetId, TableId], Watermark]:
         """Return every watermark of a pipeline."""
         rows = self._file.connection.execute(
-            "SELECT namespace, target, source_database, source_table, "  # noqa: S608
-            f"seq, consistent_from, token FROM {self._file.ledger('watermarks')} "
-            "WHERE pipeline = ?",
+            select(
+                "namespace, target, source_database, source_table, seq, consistent_from, token",
+                self._file.ledger("watermarks"),
+                "WHERE pipeline = ?",
+            ),
             [pipeline],
         ).fetchall()
         return {(TargetId(*r[:2]), TableId(*r[2:4])): Watermark(*r[4:]) for r in rows}
@@ -57,10 +63,13 @@ class DuckDBWatermarks:
         """
         try:
             self._file.connection.execute(
-                f"INSERT INTO {self._file.ledger('watermarks')} "  # noqa: S608 - quoted name
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, now()) ON CONFLICT DO UPDATE SET "
-                "seq = excluded.seq, consistent_from = excluded.consistent_from, "
-                "token = excluded.token, updated_at = excluded.updated_at",
+                insert(
+                    self._file.ledger("watermarks"),
+                    "",
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, now()) ON CONFLICT DO UPDATE SET "
+                    "seq = excluded.seq, consistent_from = excluded.consistent_from, "
+                    "token = excluded.token, updated_at = excluded.updated_at",
+                ),
                 [*_key(target, feed), mark.seq, mark.consistent_from, mark.token],
             )
         except duckdb.ConstraintException:

@@ -8,9 +8,8 @@ a reader of what is committed sees every change exactly once.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import pyarrow as pa
 
@@ -33,7 +32,7 @@ from resources.sinks.contract import (
 )
 from resources.sinks.fence import moved_watermark
 from resources.sinks.kafka_canal import CanalJson
-from resources.sinks.kafka_client import Cluster, Topics, is_legal
+from resources.sinks.kafka_client import Cluster, Setting, Topics, is_legal
 from resources.sinks.kafka_columns import KINDS, KafkaColumns
 from resources.sinks.kafka_debezium import DebeziumJson
 from resources.sinks.kafka_loads import KafkaLoads
@@ -44,12 +43,13 @@ from resources.sinks.kafka_producers import Producers
 from resources.sinks.kafka_read import read_rows
 from resources.sinks.kafka_state import KafkaState, Record, table_record, watermark_record
 from resources.sinks.kafka_write import find_too_long, send_rows
+from resources.sinks.loading import LoadingSink
 
 _QUEUE_KB = 64 << 10
 """Bytes of messages librdkafka holds before writing waits, in KiB."""
 
 
-class KafkaSink:
+class KafkaSink(LoadingSink):
     """Target tables as topics of a Kafka cluster.
 
     Args:
@@ -106,12 +106,19 @@ class KafkaSink:
         for template in (topic, schema_topic or ""):
             _check_template(template)
         exact = delivery == "exactly_once"
-        cluster = Cluster(
-            *(bootstrap_servers, client or {}, timeout, partitions, replication),
-            topic_config or {},
-        )
+        reached = (bootstrap_servers, client or {}, timeout)
+        cluster = Cluster(*reached, partitions, replication, topic_config or {})
         form: MessageFormat = (
             DebeziumJson(schemas=schemas) if format == "debezium-json" else CanalJson()
+        )
+        topics = Topics(cluster)
+        state = KafkaState(cluster, topics, state_topic, transaction_timeout + timeout)
+        producers = Producers(
+            cluster,
+            state_topic,
+            transactions=exact,
+            transaction_timeout=transaction_timeout,
+            settings=_producer_settings(max_message_bytes, compression),
         )
         options = TopicOptions(
             topic=topic,
@@ -121,33 +128,10 @@ class KafkaSink:
             max_message_bytes=max_message_bytes,
             truncates=truncates,
         )
-        topics = Topics(cluster)
-        state = KafkaState(cluster, topics, state_topic, transaction_timeout + timeout)
-        producers = Producers(
-            cluster,
-            state_topic,
-            transactions=exact,
-            transaction_timeout=transaction_timeout,
-            settings={
-                "message.max.bytes": max_message_bytes,
-                "compression.type": compression,
-                # The one Java's clients use: the same key lies in the same partition.
-                "partitioner": "murmur2_random",
-                "queue.buffering.max.kbytes": max(_QUEUE_KB, 2 * max_message_bytes >> 10),
-            },
-        )
         self._place = KafkaPlace(cluster, topics, state, producers, form, options)
         self._columns = KafkaColumns(self._place)
         self._loads = KafkaLoads(self._place)
-        self.capabilities = Capabilities(
-            transactions=exact,
-            merge=False,
-            append_loads=True,
-            schema_changes=KINDS,
-            decimal_precision=76,
-            parallel_writers=True,
-            refused_values=frozenset({f"rows whose message is over {max_message_bytes:,} bytes"}),
-        )
+        self.capabilities = _capabilities(exact, max_message_bytes)
 
     def check_table(self, target: TargetTable) -> list[Finding]:
         """Return findings about names, mode, and a table of that name with other columns."""
@@ -296,58 +280,9 @@ class KafkaSink:
         feed = Feed("", target.schema.table)
         return find_too_long(place.form, place.topic(target), target, feed, rows)
 
-    def begin_load(self, target: TargetTable, load_id: str, feed: Feed) -> None:
-        """Prepare a load; see `Sink.begin_load`. Of an `append` target, with its columns alone."""
-        self._loads.begin(target, load_id, feed)
-
-    def loaded_chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
-        """Return the chunks that are fully in, and their row counts."""
-        return self._loads.chunks(target, load_id)
-
-    def load_chunk(
-        self, target: TargetTable, load_id: str, chunk: int, rows: Iterable[pa.Table]
-    ) -> int:
-        """Write a chunk's rows as messages of rows read, and its mark, in one transaction."""
-        return self._loads.write_chunk(target, load_id, chunk, rows)
-
-    def load_conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
-        """Return no rows: messages of several feeds stand beside each other."""
-        return target.schema.arrow().empty_table()
-
-    def finish_load(
-        self,
-        target: TargetTable,
-        load_id: str,
-        fence: Fence,
-        consistent_from: int,
-        *,
-        keep: Sequence[str] = (),
-        conflicts: int = 0,
-    ) -> int:
-        """Set the watermark the load starts from; see `Sink.finish_load`."""
-        kept = bool(keep)
-        return self._loads.finish(target, load_id, fence, consistent_from, keep=kept)
-
-    def abandon_load(self, target: TargetId, load_id: str) -> None:
-        """Forget a load that will not be finished; its messages stay."""
-        self._loads.abandon(target, load_id)
-
     def close(self) -> None:
         """Release every client."""
         self._place.close()
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _moved(self, target: TargetTable, fence: Fence) -> Watermark:
         """Return the watermark to write, once nobody else can write it any more.
@@ -368,6 +303,28 @@ class KafkaSink:
         whole = shape.target_schema(target)
         read = pa.schema(list(whole)[: len(target.schema.columns)])
         shape.check_rows(target, rows, whole if OP in rows.column_names else read)
+
+
+def _producer_settings(max_message_bytes: int, compression: str) -> dict[str, Setting]:
+    return {
+        "message.max.bytes": max_message_bytes,
+        "compression.type": compression,
+        # The one Java's clients use: the same key lies in the same partition.
+        "partitioner": "murmur2_random",
+        "queue.buffering.max.kbytes": max(_QUEUE_KB, 2 * max_message_bytes >> 10),
+    }
+
+
+def _capabilities(exact: bool, max_message_bytes: int) -> Capabilities:
+    return Capabilities(
+        transactions=exact,
+        merge=False,
+        append_loads=True,
+        schema_changes=KINDS,
+        decimal_precision=76,
+        parallel_writers=True,
+        refused_values=frozenset({f"rows whose message is over {max_message_bytes:,} bytes"}),
+    )
 
 
 def _no_merge(target: TargetId) -> ConfigError:

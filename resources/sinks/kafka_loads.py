@@ -8,7 +8,7 @@ a message that all rows are gone, and ends with the changes since its copy began
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -102,17 +102,22 @@ class KafkaLoads:
         failpoint("sink.load.after_commit")
         return written
 
+    def conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
+        """Return no rows: messages of several feeds stand beside each other."""
+        return target.schema.arrow().empty_table()
+
     def finish(
-        self, target: TargetTable, load_id: str, fence: Fence, consistent_from: int, *, keep: bool
+        self,
+        target: TargetTable,
+        load_id: str,
+        fence: Fence,
+        consistent_from: int,
+        keep: Sequence[str],
+        conflicts: int,
     ) -> int:
         """Set the feed's watermark where the load begins; see `Sink.finish_load`.
 
-        Args:
-            target: The table as it was when the load was begun.
-            load_id: The load.
-            fence: Whose watermark, and the token.
-            consistent_from: See `Watermark`.
-            keep: Whether the live table's columns stay; else they become the load's.
+        The columns of messages become the load's, unless columns are kept or feeds share them.
         """
         place = self._place
         place.claim(target.id, fence.feed)

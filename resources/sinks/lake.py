@@ -10,11 +10,9 @@ and it begins again, with the fence. A format has the snapshots and commits (`La
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 import pyarrow as pa
 
@@ -45,12 +43,13 @@ from resources.sinks.lake_landing import LakeLanding
 from resources.sinks.lake_rows import refuse_rows, refused_rows
 from resources.sinks.lake_store import LakeStore
 from resources.sinks.lake_types import from_storage
+from resources.sinks.loading import LoadingSink
 from resources.sinks.maintenance import LEAST_SECONDS, Upkeep
 
 _READERS = 8
 
 
-class LakeSink:
+class LakeSink(LoadingSink):
     """Target tables of one lake format.
 
     Args:
@@ -64,7 +63,7 @@ class LakeSink:
         self._feeds = LakeFeeds(store)
         self._commits = LakeCommits(store, format, self._feeds)
         self._columns = LakeColumns(store, format)
-        self._landing = LakeLanding(store, format, self._commits)
+        self._loads = LakeLanding(store, format, self._commits)
         wide = format.types.text_decimals
         self.capabilities = Capabilities(
             schema_changes=KINDS,
@@ -101,7 +100,7 @@ class LakeSink:
         """Return all rows in the Arrow types the table was made for."""
         for _ in range(ATTEMPTS):
             live = self._live(target)
-            reader = self._reader(target, live.schema)
+            reader = self._reader(target, live)
             with suppress(LostRace), against(self.format, target, live):
                 parts = [from_storage(reader.read(f), live.schema) for f in live.files]
                 return pa.concat_tables([live.schema.empty_table(), *parts])
@@ -110,7 +109,7 @@ class LakeSink:
     def count_rows(self, target: TargetId) -> int:
         """Return the number of rows."""
         live = self._live(target)
-        reader = self._reader(target, live.schema)
+        reader = self._reader(target, live)
         return sum(reader.count(f) for f in live.files)
 
     def alter_table(self, target: TargetId, changes: Sequence[ColumnChange]) -> None:
@@ -154,10 +153,7 @@ class LakeSink:
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:
         """Delete and upsert by key in one commit; see `Sink.merge`."""
-        shape.check_mode(target, "merge")
-        shape.check_rows(target, upserts, shape.target_schema(target))
-        shape.check_rows(target, deletes, shape.key_schema(target))
-        shape.check_owner(target, upserts, fence.feed)
+        shape.check_merge(target, upserts, deletes, fence.feed)
 
         def build(changes: LakeChanges) -> Change:
             refuse_rows(target, upserts, changes.snapshot.partition_by)
@@ -180,9 +176,7 @@ class LakeSink:
 
     def append(self, target: TargetTable, rows: pa.Table, fence: Fence) -> Written:
         """Add rows in one commit; see `Sink.append`."""
-        shape.check_mode(target, "append")
-        shape.check_rows(target, rows, shape.target_schema(target))
-        shape.check_owner(target, rows, fence.feed)
+        shape.check_append(target, rows, fence.feed)
 
         def build(changes: LakeChanges) -> Change:
             refuse_rows(target, rows, changes.snapshot.partition_by)
@@ -200,44 +194,9 @@ class LakeSink:
         found = [RejectedWrite(i, r.field, r.message) for i, r in refused.items()]
         if live is not None and target.owner:
             check_fit(target, live, self.format.types)
-            foreign = LakeChanges(self.store, self.format, target, live).foreign(rows)
+            foreign = self._commits.changes(target, live).foreign(rows)
             found += [RejectedWrite(i, "", m) for i, m in foreign.items() if i not in refused]
         return sorted(found, key=lambda r: r.index)
-
-    def begin_load(self, target: TargetTable, load_id: str, feed: Feed) -> None:
-        """Start a load or keep the one of this id; see `Sink.begin_load`."""
-        self._landing.begin(target, load_id, feed)
-
-    def loaded_chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
-        """Return the chunks that are in, and their row counts."""
-        return self._landing.chunks(target, load_id)
-
-    def load_chunk(
-        self, target: TargetTable, load_id: str, chunk: int, rows: Iterable[pa.Table]
-    ) -> int:
-        """Write a chunk of a load unless it is there already; see `Sink.load_chunk`."""
-        return self._landing.write(target, load_id, chunk, rows)
-
-    def load_conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
-        """Return the loaded rows whose keys other feeds have; see `Sink.load_conflicts`."""
-        return self._landing.conflicts(target, load_id, feed)
-
-    def finish_load(
-        self,
-        target: TargetTable,
-        load_id: str,
-        fence: Fence,
-        consistent_from: int,
-        *,
-        keep: Sequence[str] = (),
-        conflicts: int = 0,
-    ) -> int:
-        """Put the loaded files in the live table's place; see `Sink.finish_load`."""
-        return self._landing.finish(target, load_id, fence, consistent_from, keep, conflicts)
-
-    def abandon_load(self, target: TargetId, load_id: str) -> None:
-        """Delete a load that will not be finished."""
-        self._landing.abandon(target, load_id)
 
     def maintain(self, target: TargetId, keep_seconds: float) -> Upkeep:
         """Join small files and delete old ones; see `Maintained.maintain`."""
@@ -249,25 +208,12 @@ class LakeSink:
     def close(self) -> None:
         """Do nothing: no connection outlives a call."""
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
-
     def _live(self, target: TargetId) -> Snapshot:
         live = self.format.read(target)
         if live is None:
             raise shape.no_table(target)
         return live
 
-    def _reader(self, target: TargetId, schema: pa.Schema) -> FileReader:
-        stored = self.format.types.stored_schema(schema)
+    def _reader(self, target: TargetId, live: Snapshot) -> FileReader:
+        stored = self.format.types.stored_schema(live.schema)
         return FileReader(self.store, self.format.folder(target), stored)

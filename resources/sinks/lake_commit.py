@@ -65,7 +65,7 @@ class LakeCommits:
             old = live.state(fence.feed)
             mark = moved_watermark(target.id, old.watermark if old else None, fence)
             failpoint("sink.after_fence")
-            changes = LakeChanges(self._store, self._format, target, live)
+            changes = self.changes(target, live)
             try:
                 with against(self._format, target.id, live):
                     change = built(build, changes)
@@ -76,6 +76,10 @@ class LakeCommits:
             failpoint("sink.after_commit")
             return
         raise too_many(target.id)
+
+    def changes(self, target: TargetTable, live: Snapshot) -> LakeChanges:
+        """Return the changes of a snapshot, of which there are none yet."""
+        return LakeChanges(self._store, self._format, target, live)
 
     def commit(
         self, target: TargetId, live: Snapshot, change: Change, feed: Feed, state: FeedState

@@ -55,6 +55,9 @@ class LakeFold:
         require_wider(changes.target, self._live, schema)
         counts = [loaded.count(f) for f in self._files]
         self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        self._is_alike = all(
+            changes.types.stored(f.type) == changes.stored.field(f.name).type for f in schema
+        )
 
     def conflicts(self) -> dict[int, str | None]:
         """Return the owner of each loaded row's key that another feed has, by the row's number."""
@@ -99,13 +102,9 @@ class LakeFold:
         removed, _ = self._changes.remove_own(self._feed)
         failpoint("sink.finish.after_delete")
         added = []
-        is_alike = all(
-            self._changes.types.stored(f.type) == self._changes.stored.field(f.name).type
-            for f in self._schema
-        )
         for position, file in enumerate(self._files):
             out = self._inside(left_out, position) - self._starts[position]
-            if kept is None and is_alike and not len(out):
+            if kept is None and self._is_alike and not len(out):
                 added.append(file)
             else:
                 self._write_anew(position, out, kept)

@@ -89,6 +89,8 @@ class Change:
             are afterwards, and every file of the snapshot goes.
         feed: Whose state is set.
         state: The state.
+        layout: With `schema`, what else the new files are laid out by, in the format's own words;
+            empty to leave it as it is.
     """
 
     what: str
@@ -97,6 +99,7 @@ class Change:
     schema: pa.Schema | None = None
     feed: Feed | None = None
     state: FeedState | None = None
+    layout: str = ""
 
 
 class Snapshot(Protocol):

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from resources.sinks.sql import select
+
 Rows = npt.NDArray[np.int64]
 _MEMORY = "1GB"
 
@@ -54,8 +56,11 @@ class KeySet:
         self._connection.register("live", self._numbered(keys, 0))
         try:
             found = self._connection.sql(
-                f"SELECT live.number AS n, held.number AS m "  # noqa: S608 - names of our own
-                f"FROM live JOIN held ON {on} ORDER BY n, m"
+                select(
+                    "live.number AS n, held.number AS m",
+                    f"live JOIN held ON {on}",
+                    "ORDER BY n, m",
+                )
             ).to_arrow_table()
         finally:
             self._connection.unregister("live")

@@ -69,7 +69,8 @@ class LakeLanding:
         live = self._format.read(target.id)
         state = None if live is None else live.state(feed)
         partition_by = target.partition_keys if live is None else live.partition_by
-        load = LakeLoad(load_id, feed, shape.target_schema(target), tuple(partition_by))
+        schema, layout = shape.target_schema(target), self._layout(target, live)
+        load = LakeLoad(load_id, feed, schema, tuple(partition_by), layout)
         loads.begin(load, 0 if state is None else state.load)
 
     def chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
@@ -80,7 +81,9 @@ class LakeLanding:
             return {}
         return {number: chunk.rows for number, chunk in loads.chunks(load).items()}
 
-    def write(self, target: TargetTable, load_id: str, chunk: int, rows: Iterable[pa.Table]) -> int:
+    def write_chunk(
+        self, target: TargetTable, load_id: str, chunk: int, rows: Iterable[pa.Table]
+    ) -> int:
         """Write a chunk of a load unless it is there already; see `Sink.load_chunk`."""
         loads = self._loads(target.id)
         load = loads.require(target.id, load_id)
@@ -109,7 +112,7 @@ class LakeLanding:
         live = self._format.read(target.id)
         if not target.owner or live is None or self._is_finished(live, load):
             return load.schema.empty_table()
-        changes = LakeChanges(self._store, self._format, target, live)
+        changes = self._commits.changes(target, live)
         return self._fold(changes, load, _files(loads, load)).conflict_rows()
 
     def finish(
@@ -167,7 +170,7 @@ class LakeLanding:
             raise shape.conflicts_changed(target.id, load.id, conflicts, 0)
         count = sum(f.rows or 0 for f in files)
         state = replace(state, load_rows=count)
-        change = Change("load", tuple(files), schema=load.schema)
+        change = Change("load", tuple(files), schema=load.schema, layout=load.layout)
         failpoint("sink.finish.after_swap")
         failpoint("sink.finish.after_watermark")
         if live is None:
@@ -189,7 +192,7 @@ class LakeLanding:
     ) -> int:
         """Commit the loaded rows in place of the feed's."""
         _require_partitions(target.id, load, live)
-        changes = LakeChanges(self._store, self._format, target, live)
+        changes = self._commits.changes(target, live)
         count = sum(f.rows or 0 for f in files) - conflicts
 
         def build(changes: LakeChanges) -> Change:
@@ -216,6 +219,10 @@ class LakeLanding:
         folder = self._format.folder(changes.target.id)
         loaded = FileReader(self._store, folder, stored)
         return LakeFold(changes, loaded, load.schema, files, load.feed)
+
+    def _layout(self, target: TargetTable, live: Snapshot | None) -> str:
+        """Return what else than partitions a load's files are laid out by; see `Change.layout`."""
+        return ""
 
     def _loads(self, target: TargetId) -> LakeLoads:
         folder, staging = self._format.folder(target), self._format.staging

@@ -41,12 +41,14 @@ class LakeLoad:
         feed: Whose rows it brings.
         schema: Its columns, in the Arrow types of the target.
         partition_by: The partition columns its files are set apart by.
+        layout: What else they are laid out by, in the format's own words.
     """
 
     id: str
     feed: Feed
     schema: pa.Schema
     partition_by: tuple[str, ...]
+    layout: str = ""
 
     @property
     def number(self) -> int:
@@ -112,6 +114,7 @@ class LakeLoads:
             "source": [load.feed.table.database, load.feed.table.table],
             "schema": base64.b64encode(load.schema.serialize().to_pybytes()).decode(),
             "partition_by": list(load.partition_by),
+            "layout": load.layout,
         }
         failpoint("sink.load.after_begin")
         failpoint("sink.before_commit")
@@ -133,9 +136,7 @@ class LakeLoads:
 
     def write(self, load: LakeLoad, number: int, parts: Iterable[pa.Table]) -> int:
         """Write a chunk and then its mark; returns its rows. The parts are checked already."""
-        schema = self._types.stored_schema(load.schema)
-        prefix = f"{self._staging}{_name(load.number)}/{number:06}-"
-        writer = FileWriter(self._store, self._folder, schema, load.partition_by, prefix)
+        writer, schema = self._writer(load, number)
         count = 0
         try:
             for part in parts:
@@ -164,6 +165,12 @@ class LakeLoads:
         there = {n for folder in folders for n in self._store.list(f"{self._folder}/{folder}")}
         return [f.path for f in files if f"{self._folder}/{f.path}" not in there]
 
+    def _writer(self, load: LakeLoad, number: int) -> tuple[FileWriter, pa.Schema]:
+        """Return the writer of a chunk, and the columns whose values its files tell."""
+        schema = self._types.stored_schema(load.schema)
+        prefix = f"{self._staging}{_name(load.number)}/{number:06}-"
+        return FileWriter(self._store, self._folder, schema, load.partition_by, prefix), schema
+
     def _names(self) -> list[str]:
         folder = f"{self._folder}/{OWN_FOLDER}"
         found = {n.removeprefix(f"{folder}/").partition("/")[0] for n in self._store.list(folder)}
@@ -177,7 +184,8 @@ class LakeLoads:
         found = json.loads(content)
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["schema"])))
         feed = Feed(found["pipeline"], TableId(*found["source"]))
-        return LakeLoad(found["load"], feed, schema, tuple(found["partition_by"]))
+        partition_by = tuple(found["partition_by"])
+        return LakeLoad(found["load"], feed, schema, partition_by, found.get("layout", ""))
 
     def _mark(self, load: LakeLoad, name: str) -> str:
         return f"{self._folder}/{OWN_FOLDER}/{_name(load.number)}/{name}"

@@ -47,12 +47,12 @@ from resources.sinks.memory_state import (
     open_load,
 )
 from resources.sinks.shape import (
+    check_append,
     check_keep,
-    check_mode,
+    check_merge,
     check_owner,
     check_rows,
     conflicts_changed,
-    key_schema,
     load_of_another,
     misfit,
     misfit_finding,
@@ -155,10 +155,7 @@ class MemorySink:
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:
         """Delete and upsert by key in one transaction; see `Sink.merge`."""
-        check_mode(target, "merge")
-        check_rows(target, upserts, target_schema(target))
-        check_rows(target, deletes, key_schema(target))
-        check_owner(target, upserts, fence.feed)
+        check_merge(target, upserts, deletes, fence.feed)
         with self._transaction() as state:
             live = self._fitting(state, target)
             move_watermark(state, target.id, fence)
@@ -188,9 +185,7 @@ class MemorySink:
 
     def append(self, target: TargetTable, rows: pa.Table, fence: Fence) -> Written:
         """Add rows in one transaction; see `Sink.append`."""
-        check_mode(target, "append")
-        check_rows(target, rows, target_schema(target))
-        check_owner(target, rows, fence.feed)
+        check_append(target, rows, fence.feed)
         with self._transaction() as state:
             live = self._fitting(state, target)
             move_watermark(state, target.id, fence)

@@ -7,9 +7,7 @@ VALUES; merged in one transaction with the watermark.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -32,6 +30,7 @@ from resources.sinks.contract import (
     Written,
 )
 from resources.sinks.fence import moved_watermark
+from resources.sinks.loading import LoadingSink
 from resources.sinks.mysql_alter import KINDS, MySQLAlter
 from resources.sinks.mysql_catalog import MySQLCatalog
 from resources.sinks.mysql_connection import MySQLDatabase, committed, run
@@ -40,9 +39,10 @@ from resources.sinks.mysql_names import MAX_LENGTH
 from resources.sinks.mysql_session import Session, address
 from resources.sinks.mysql_types import MAX_PRECISION, MySQLTypes
 from resources.sinks.mysql_write import MySQLRows
+from resources.sinks.sql import select
 
 
-class MySQLSink:
+class MySQLSink(LoadingSink):
     """Target tables in a server of the MySQL family.
 
     It connects at its first use, and may be used by several threads. The sinks of one process to
@@ -66,6 +66,8 @@ class MySQLSink:
     Raises:
         ConfigError: An argument cannot be understood.
     """
+
+    _loads: MySQLLoads
 
     def __init__(
         self,
@@ -159,7 +161,7 @@ class MySQLSink:
             if self._catalog.columns(session, target) is None:
                 raise shape.no_table(target)
             name = self._catalog.name(session.server, target)
-            return int(run(session, f"SELECT COUNT(*) FROM {name}").rows[0][0])  # noqa: S608
+            return int(run(session, select("COUNT(*)", name)).rows[0][0])
 
     def alter_table(self, target: TargetId, changes: Sequence[ColumnChange]) -> None:
         """Change columns by one ALTER TABLE; see `Sink.alter_table`."""
@@ -191,10 +193,7 @@ class MySQLSink:
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:
         """Delete and upsert by key in one transaction; see `Sink.merge`."""
-        shape.check_mode(target, "merge")
-        shape.check_rows(target, upserts, shape.target_schema(target))
-        shape.check_rows(target, deletes, shape.key_schema(target))
-        shape.check_owner(target, upserts, fence.feed)
+        shape.check_merge(target, upserts, deletes, fence.feed)
         with self._database.transaction(str(target.id)) as session:
             self._move_watermark(session, target, fence)
             own = str(fence.feed)
@@ -216,9 +215,7 @@ class MySQLSink:
 
     def append(self, target: TargetTable, rows: pa.Table, fence: Fence) -> Written:
         """Insert rows in one transaction; see `Sink.append`."""
-        shape.check_mode(target, "append")
-        shape.check_rows(target, rows, shape.target_schema(target))
-        shape.check_owner(target, rows, fence.feed)
+        shape.check_append(target, rows, fence.feed)
         with self._database.transaction(str(target.id)) as session:
             self._move_watermark(session, target, fence)
             self._rows.insert(session, target, target.id, rows)
@@ -235,57 +232,9 @@ class MySQLSink:
         shape.check_rows(target, rows, shape.target_schema(target))
         return self._rows.find_rejected(self._database, target, rows)
 
-    def begin_load(self, target: TargetTable, load_id: str, feed: Feed) -> None:
-        """Prepare a load beside the live table; see `Sink.begin_load`."""
-        self._loads.begin(target, load_id, feed)
-
-    def loaded_chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
-        """Return the chunks that are in, and their row counts."""
-        return self._loads.chunks(target, load_id)
-
-    def load_chunk(
-        self, target: TargetTable, load_id: str, chunk: int, rows: Iterable[pa.Table]
-    ) -> int:
-        """Write one chunk and its mark in one transaction; see `Sink.load_chunk`."""
-        return self._loads.write_chunk(target, load_id, chunk, rows)
-
-    def load_conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
-        """Return the loaded rows whose keys other feeds have; see `Sink.load_conflicts`."""
-        return self._loads.conflicts(target, load_id, feed)
-
-    def finish_load(
-        self,
-        target: TargetTable,
-        load_id: str,
-        fence: Fence,
-        consistent_from: int,
-        *,
-        keep: Sequence[str] = (),
-        conflicts: int = 0,
-    ) -> int:
-        """Put the loaded rows in the live table's place; see `Sink.finish_load`."""
-        return self._loads.finish(target, load_id, fence, consistent_from, keep, conflicts)
-
-    def abandon_load(self, target: TargetId, load_id: str) -> None:
-        """Drop a load that will not be finished."""
-        self._loads.abandon(target, load_id)
-
     def close(self) -> None:
         """Give the sink's share of the connections up; the last one to do so closes them."""
         self._database.close()
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _move_watermark(self, session: Session, target: TargetTable, fence: Fence) -> None:
         """Compare and set within the open transaction, and check the table's shape.

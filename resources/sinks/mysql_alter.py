@@ -44,6 +44,7 @@ from resources.sinks.mysql_names import fold, literal, quote, wrong
 from resources.sinks.mysql_place import joined
 from resources.sinks.mysql_session import Session
 from resources.sinks.retype import does_not_fit, widens
+from resources.sinks.sql import select, update, where_all
 
 KINDS = frozenset({"add", "drop", "rename", "retype", FILL})
 
@@ -214,7 +215,7 @@ class MySQLAlter:
                 if widens(old, new):
                     continue
                 condition = misfit(quote(fate.origin), old, new)
-                query = f"SELECT COUNT(*) FROM {name} WHERE {condition}"  # noqa: S608 - quoted
+                query = select("COUNT(*)", name, where_all(condition))
                 count = int(run(session, query).rows[0][0])
                 if count:
                     raise does_not_fit(target, fate.origin, old, new, count)
@@ -260,7 +261,7 @@ def _with_copies(fates: dict[str, Fate]) -> dict[str, Fate]:
 def _update(session: Session, table: str, column: str, fate: Fate) -> str:
     """Return the statement that gives a column the values of another, or one value."""
     if fate.fill is None:
-        return f"UPDATE {table} SET {column} = {quote(fate.origin)}"  # noqa: S608 - quoted
+        return update(table, f"{column} = {quote(fate.origin)}")
     value = pa.array([fate.fill.value.as_py()], fate.fill.value.type)
     if form_of(value.type) == "bytes":
         text = f"x'{texts_of(value)[0].as_py().hex()}'"
@@ -269,8 +270,8 @@ def _update(session: Session, table: str, column: str, fate: Fate) -> str:
         text = listed[1:-1].decode()
     own = ""
     if fate.fill.owner:
-        own = f" WHERE {quote(fate.fill.owner)} = {literal(fate.fill.feed)}"
-    return f"UPDATE {table} SET {column} = {text}{own}"  # noqa: S608 - quoted
+        own = f"{quote(fate.fill.owner)} = {literal(fate.fill.feed)}"
+    return update(table, f"{column} = {text}", where_all(own))
 
 
 @contextmanager

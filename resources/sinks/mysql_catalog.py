@@ -6,7 +6,7 @@ In: targets, and a session. Out: findings, tables as they are now, tables create
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 
@@ -22,6 +22,8 @@ from resources.sinks.mysql_ddl import Wanted, create_table
 from resources.sinks.mysql_names import fold, is_system, quote, wrong
 from resources.sinks.mysql_session import Server, Session
 from resources.sinks.mysql_types import MySQLTypes, arrow_type, may_stand_for, normal
+from resources.sinks.shape import keys_of
+from resources.sinks.sql import select
 
 MAX_COLUMNS = 1017
 COPY_PREFIX = "_cdc_copy_"
@@ -110,7 +112,8 @@ class MySQLCatalog:
 
     def check(self, session: Session, target: TargetTable) -> list[Finding]:
         """Return everything that keeps the target from being held exactly."""
-        findings = [*self.check_names(target), *self._type_findings(target)]
+        findings = self.check_names(target)
+        findings += shape.type_findings(target, "MySQL", self._holds)
         findings = findings or self._row_findings(session.server, target)
         return findings or self._live_findings(session, target)
 
@@ -139,7 +142,7 @@ class MySQLCatalog:
     def indexes(self, session: Session, target: TargetId) -> Indexes:
         """Return what indexes a table has."""
         place = self.place(session.server, target)
-        rows: Any = run(session, _INDEXES, [place.namespace, place.table]).rows
+        rows = run(session, _INDEXES, [place.namespace, place.table]).rows
         key = frozenset(_text(r[2]) for r in rows if r[0] == "PRIMARY" and r[3] is None)
         others = [r for r in rows if r[0] != "PRIMARY"]
         return Indexes(key, any(r[1] == "0" for r in others), bool(others))
@@ -231,7 +234,7 @@ class MySQLCatalog:
             SchemaMismatch: It is missing.
         """
         if ledger.exists(session, target):
-            run(session, f"SELECT 1 FROM {self.name(session.server, target)} LIMIT 0")  # noqa: S608
+            run(session, select("1", self.name(session.server, target), "LIMIT 0"))
         elif not missing:
             raise shape.no_table(target)
 
@@ -266,6 +269,9 @@ class MySQLCatalog:
             fields.append(known if fits else pa.field(column.name, arrow_type(column.type)))
         return pa.schema(fields)
 
+    def _holds(self, column: Column) -> bool:
+        return self.types.name(column) is not None
+
     def check_names(self, target: TargetTable) -> list[Finding]:
         """Return what is wrong with a target's names and number of columns."""
         findings = shape.shape_findings(target, fold)
@@ -285,18 +291,6 @@ class MySQLCatalog:
             message = f"it has {count} columns; tables of InnoDB have at most {MAX_COLUMNS}"
             findings.append(_error(target, "too_many_columns", message))
         return findings
-
-    def _type_findings(self, target: TargetTable) -> list[Finding]:
-        return [
-            _error(
-                target,
-                "type_refused",
-                f"column {column.name!r} ({column.source_type or column.type}) is Arrow "
-                f"{column.type}, which MySQL cannot hold exactly",
-            )
-            for column in target.schema.columns
-            if self.types.name(column) is None
-        ]
 
     def _row_findings(self, server: Server, target: TargetTable) -> list[Finding]:
         if server.flavor == "oceanbase":
@@ -351,11 +345,6 @@ class MySQLCatalog:
         )
 
 
-def keys_of(target: TargetTable) -> tuple[str, ...]:
-    """Return the columns of a target's primary key, none for an `append` target."""
-    return target.schema.key if target.mode == "merge" else ()
-
-
 def show(columns: Columns | tuple[Wanted, ...]) -> str:
     """Return columns on one line, `(name type, name type)`."""
     return "(" + ", ".join(f"{c.name} {c.type}" for c in columns) + ")"
@@ -376,7 +365,6 @@ def _error(target: TargetTable, code: str, message: str, level: Level = "error")
         "name_invalid": "rename it by a route or a projection",
         "too_many_columns": "leave columns out by a projection",
         "row_too_wide": "leave texts out by a projection, or split the table",
-        "type_refused": "exclude the column",
         "no_transactions": "ALTER TABLE … ENGINE=InnoDB",
         "key_collation": "give them the collation utf8mb4_0900_bin (MariaDB: utf8mb4_nopad_bin)",
         "no_key_index": "add the primary key",

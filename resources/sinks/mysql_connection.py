@@ -17,13 +17,13 @@ import pymysql
 
 from resources.failpoints import failpoint
 from resources.sinks.budget import Budget
+from resources.sinks.ledger_sql import TABLES
 from resources.sinks.mysql_errors import translate
 from resources.sinks.mysql_names import quote
 from resources.sinks.mysql_session import BUDGETS, Address, Server, Session
 from resources.sinks.shape import RESERVED_NAMESPACE
 
 LEDGER = quote(RESERVED_NAMESPACE)
-_TABLES = ("watermarks", "tables", "loads", "loaded_chunks")
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,9 @@ class MySQLDatabase:
                 session,
                 "SELECT COUNT(*) FROM information_schema.tables "
                 "WHERE table_schema = %s AND table_name IN (%s, %s, %s, %s)",
-                [RESERVED_NAMESPACE, *_TABLES],
+                [RESERVED_NAMESPACE, *TABLES],
             )
-            if int(found.rows[0][0]) < len(_TABLES):
+            if int(found.rows[0][0]) < len(TABLES):
                 _create_ledger(session)
             budget.prepared.add(self._place.where)
         run(session, f"USE {LEDGER}")

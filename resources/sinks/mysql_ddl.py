@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from resources.errors import ConfigError
 from resources.sinks.mysql_names import literal, quote, quote_all
 from resources.sinks.mysql_session import Server
+from resources.sinks.sql import delete, insert, where_all
 
 Family: TypeAlias = Literal["mysql", "doris", "starrocks"]
 _TEXT = ("varchar", "longtext")
@@ -150,10 +151,9 @@ class Warehouse:
 
     def upsert(self, name: str, columns: Sequence[str], values: str) -> str:
         """Return the statement that puts rows in the place of those with their keys."""
-        return f"INSERT INTO {name} ({quote_all(columns)}) VALUES {values}"  # noqa: S608 - quoted
+        return insert(name, quote_all(columns), f"VALUES {values}")
 
     def delete(self, name: str, keys: Sequence[str], values: str) -> str:
         """Return the statement that deletes rows by key; `values` is a list of tuples."""
-        if len(keys) == 1:
-            return f"DELETE FROM {name} WHERE {quote(keys[0])} IN ({values})"  # noqa: S608
-        return f"DELETE FROM {name} WHERE ({quote_all(keys)}) IN ({values})"  # noqa: S608 - quoted
+        listed = quote(keys[0]) if len(keys) == 1 else f"({quote_all(keys)})"
+        return delete(name, where_all(f"{listed} IN ({values})"))

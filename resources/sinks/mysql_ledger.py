@@ -19,19 +19,33 @@ import pymysql
 
 from resources.errors import SinkUnavailable
 from resources.model.table import TableId
+from resources.sinks import ledger_sql as common
 from resources.sinks.contract import Feed, Fence, TargetId, Watermark
 from resources.sinks.fence import fenced_out
 from resources.sinks.mysql_connection import run
 from resources.sinks.mysql_session import Session
 from resources.sinks.shape import RESERVED_NAMESPACE
+from resources.sinks.sql import select, update, where_all
 
-_FEED = "pipeline = %s AND source_database = %s AND source_table = %s"
-_TARGET = "namespace = %s AND target = %s"
-_LOADS = (
-    "SELECT load_id, shadow, pipeline, source_database, source_table, row_count, swapping, "
-    "seq, consistent_from, token FROM _cdc.loads"
+_LOAD = (
+    "load_id, shadow, pipeline, source_database, source_table, row_count, swapping, "
+    "seq, consistent_from, token"
 )
-_MARK = "seq, consistent_from, token"
+_ONE_LOAD = where_all(common.TARGET, "load_id = %s")
+_NOW = "UTC_TIMESTAMP(6)"
+_FIRST, _NEXT = common.first_watermark(_NOW), common.next_watermark(_NOW)
+_ALL = select(
+    f"namespace, target, source_database, source_table, {common.MARK}",
+    "_cdc.watermarks",
+    where_all("pipeline = %s"),
+)
+_CHUNKS = select("chunk, row_count", "_cdc.loaded_chunks", _ONE_LOAD)
+_SET_ROWS = update(
+    "_cdc.loads",
+    "row_count = %s, swapping = %s, seq = %s, consistent_from = %s, token = %s",
+    _ONE_LOAD,
+)
+_DROPPING = select("dropping", "_cdc.tables", where_all(common.TARGET))
 
 
 @dataclass(frozen=True)
@@ -95,20 +109,16 @@ def read_watermark(
         feed: Whose watermark.
         lock: Wait for other writers of it, and keep it from them until the transaction ends.
     """
-    query = f"SELECT {_MARK} FROM _cdc.watermarks WHERE {_TARGET} AND {_FEED}"  # noqa: S608
-    rows = run(session, query + " FOR UPDATE" * lock, [*_key(target), *_of(feed)]).rows
-    return _mark(rows[0]) if rows else None
+    query = common.READ_WATERMARK + " FOR UPDATE" * lock
+    rows = run(session, query, [*common.key_of(target), *common.feed_of(feed)]).rows
+    return common.mark_of(rows[0]) if rows else None
 
 
 def list_watermarks(session: Session, pipeline: str) -> dict[tuple[TargetId, TableId], Watermark]:
     """Return every watermark of a pipeline, those of loads that were just swapped in as well."""
     found: dict[tuple[TargetId, TableId], Watermark] = {}
-    query = (
-        "SELECT namespace, target, source_database, source_table, "  # noqa: S608 - constants
-        f"{_MARK} FROM _cdc.watermarks WHERE pipeline = %s"
-    )
-    for row in run(session, query, [pipeline]).rows:
-        found[_target(row), TableId(_text(row[2]), _text(row[3]))] = _mark(row[4:])
+    for row in run(session, _ALL, [pipeline]).rows:
+        found[_target(row), TableId(_text(row[2]), _text(row[3]))] = common.mark_of(row[4:])
     query = "SELECT namespace, target FROM _cdc.loads WHERE swapping AND pipeline = %s"
     for row in run(session, query, [pipeline]).rows:
         for load in swapped(session, _target(row)):
@@ -135,22 +145,8 @@ def write_watermark(
     Raises:
         FencedOut: Another writer set the feed's first one at the same time.
     """
-    values = [mark.seq, mark.consistent_from, mark.token, *_key(target), *_of(fence.feed)]
-    if not first:
-        statement = (
-            "UPDATE _cdc.watermarks SET seq = %s, consistent_from = %s, token = %s, "  # noqa: S608
-            f"updated_at = UTC_TIMESTAMP(6) WHERE {_TARGET} AND {_FEED}"
-        )
-        run(session, statement, values)
-        return
     try:
-        run(
-            session,
-            "INSERT INTO _cdc.watermarks (seq, consistent_from, token, namespace, target, "
-            "pipeline, source_database, source_table, updated_at) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, UTC_TIMESTAMP(6))",
-            values,
-        )
+        run(session, _FIRST if first else _NEXT, common.mark_values(target, fence.feed, mark))
     except pymysql.err.IntegrityError:
         message = "another writer set the feed's first watermark at the same time"
         raise fenced_out(target, fence, message) from None
@@ -158,8 +154,7 @@ def write_watermark(
 
 def read_arrow(session: Session, target: TargetId) -> pa.Schema | None:
     """Return the Arrow types a table's columns were made for, None if that is not known."""
-    query = f"SELECT arrow FROM _cdc.tables WHERE {_TARGET} AND arrow IS NOT NULL"  # noqa: S608
-    rows = run(session, query, _key(target)).rows
+    rows = run(session, common.READ_ARROW, common.key_of(target)).rows
     return pa.ipc.read_schema(pa.py_buffer(rows[0][0])) if rows else None
 
 
@@ -171,14 +166,13 @@ def write_arrow(session: Session, target: TargetId, schema: pa.Schema) -> None:
             session,
             "INSERT INTO _cdc.tables (namespace, target, arrow, dropping) VALUES (%s, %s, %s, 0) "
             "ON DUPLICATE KEY UPDATE arrow = VALUES(arrow)",
-            [*_key(target), schema.serialize().to_pybytes()],
+            [*common.key_of(target), schema.serialize().to_pybytes()],
         )
 
 
 def is_dropping(session: Session, target: TargetId, *, lock: bool = False) -> bool:
     """Return whether somebody is about to drop a table, or has done so and died."""
-    query = f"SELECT dropping FROM _cdc.tables WHERE {_TARGET}"  # noqa: S608 - constants
-    rows = run(session, query + " FOR UPDATE" * lock, _key(target)).rows
+    rows = run(session, _DROPPING + " FOR UPDATE" * lock, common.key_of(target)).rows
     return bool(rows) and rows[0][0] == "1"
 
 
@@ -188,14 +182,14 @@ def set_dropping(session: Session, target: TargetId) -> None:
         session,
         "INSERT INTO _cdc.tables (namespace, target, dropping) VALUES (%s, %s, 1) "
         "ON DUPLICATE KEY UPDATE dropping = 1",
-        _key(target),
+        common.key_of(target),
     )
 
 
 def forget(session: Session, target: TargetId) -> None:
     """Delete all rows of a table."""
-    for table in ("watermarks", "tables", "loads", "loaded_chunks"):
-        run(session, f"DELETE FROM _cdc.{table} WHERE {_TARGET}", _key(target))  # noqa: S608
+    for statement in common.FORGET:
+        run(session, statement, common.key_of(target))
 
 
 def find_load(session: Session, target: TargetId, load_id: str, *, lock: str = "") -> Load | None:
@@ -208,16 +202,16 @@ def find_load(session: Session, target: TargetId, load_id: str, *, lock: str = "
         lock: `LOCK IN SHARE MODE` keeps it from being finished or dropped meanwhile, `FOR UPDATE`
             keeps every other user of it away.
     """
-    query = f"{_LOADS} WHERE {_TARGET} AND load_id = %s {lock}"
-    rows = run(session, query, [*_key(target), load_id]).rows
+    query = select(_LOAD, "_cdc.loads", _ONE_LOAD, lock)
+    rows = run(session, query, [*common.key_of(target), load_id]).rows
     return _load(rows[0]) if rows else None
 
 
 def loads_of(session: Session, target: TargetId, feed: Feed | None = None) -> list[Load]:
     """Return the loads of a table, or of one of its feeds, locked."""
-    more = f" AND {_FEED}" if feed is not None else ""
-    values = [*_key(target), *(_of(feed) if feed is not None else ())]
-    rows = run(session, f"{_LOADS} WHERE {_TARGET}{more} FOR UPDATE", values).rows
+    which = where_all(common.TARGET, common.FEED if feed else "")
+    values = [*common.key_of(target), *(common.feed_of(feed) if feed else ())]
+    rows = run(session, select(_LOAD, "_cdc.loads", which, "FOR UPDATE"), values).rows
     return [_load(row) for row in rows]
 
 
@@ -228,8 +222,9 @@ def all_shadows(session: Session) -> set[str]:
 
 def swapped(session: Session, target: TargetId, *, lock: bool = False) -> list[Load]:
     """Return the loads that are in the live table though the ledger does not say so yet."""
-    query = f"{_LOADS} WHERE {_TARGET} AND swapping" + " FOR UPDATE" * lock
-    loads = [_load(row) for row in run(session, query, _key(target)).rows]
+    which = where_all(common.TARGET, "swapping")
+    query = select(_LOAD, "_cdc.loads", which, "FOR UPDATE" if lock else "")
+    loads = [_load(row) for row in run(session, query, common.key_of(target)).rows]
     return [load for load in loads if not exists(session, load.place)]
 
 
@@ -260,7 +255,7 @@ def add_load(session: Session, target: TargetId, load: Load) -> None:
             session,
             "INSERT INTO _cdc.loads (namespace, target, load_id, pipeline, source_database, "
             "source_table, shadow, swapping) VALUES (%s, %s, %s, %s, %s, %s, %s, 0)",
-            [*_key(target), load.id, *_of(load.feed), load.shadow],
+            [*common.key_of(target), load.id, *common.feed_of(load.feed), load.shadow],
         )
     except pymysql.err.IntegrityError:
         message = "another writer begins the same load at the same time"
@@ -269,9 +264,8 @@ def add_load(session: Session, target: TargetId, load: Load) -> None:
 
 def remove_load(session: Session, target: TargetId, load_id: str) -> None:
     """Delete a load and its chunk marks."""
-    for table in ("loads", "loaded_chunks"):
-        statement = f"DELETE FROM _cdc.{table} WHERE {_TARGET} AND load_id = %s"  # noqa: S608
-        run(session, statement, [*_key(target), load_id])
+    for statement in common.REMOVE_LOAD:
+        run(session, statement, [*common.key_of(target), load_id])
 
 
 def set_rows(
@@ -284,21 +278,13 @@ def set_rows(
     swapping: bool = False,
 ) -> None:
     """Say that a load is finished, or that its table is about to become the live one."""
-    statement = (
-        "UPDATE _cdc.loads SET row_count = %s, swapping = %s, seq = %s, "  # noqa: S608
-        f"consistent_from = %s, token = %s WHERE {_TARGET} AND load_id = %s"
-    )
     marks = [mark.seq, mark.consistent_from, mark.token]
-    run(session, statement, [rows, int(swapping), *marks, *_key(target), load_id])
+    run(session, _SET_ROWS, [rows, int(swapping), *marks, *common.key_of(target), load_id])
 
 
 def read_chunks(session: Session, target: TargetId, load_id: str) -> dict[int, int]:
     """Return row counts by the number of the chunks that are in."""
-    query = (
-        "SELECT chunk, row_count FROM _cdc.loaded_chunks "  # noqa: S608 - constants
-        f"WHERE {_TARGET} AND load_id = %s"
-    )
-    rows = run(session, query, [*_key(target), load_id]).rows
+    rows = run(session, _CHUNKS, [*common.key_of(target), load_id]).rows
     return {int(chunk): int(count) for chunk, count in rows}
 
 
@@ -308,16 +294,8 @@ def add_chunk(session: Session, target: TargetId, load_id: str, chunk: int, rows
         session,
         "INSERT INTO _cdc.loaded_chunks (namespace, target, load_id, chunk, row_count) "
         "VALUES (%s, %s, %s, %s, %s)",
-        [*_key(target), load_id, chunk, rows],
+        [*common.key_of(target), load_id, chunk, rows],
     )
-
-
-def _key(target: TargetId) -> list[object]:
-    return [target.namespace, target.table]
-
-
-def _of(feed: Feed) -> list[object]:
-    return [feed.pipeline, feed.table.database, feed.table.table]
 
 
 def _text(value: object) -> str:
@@ -331,10 +309,6 @@ def _target(row: Sequence[Any]) -> TargetId:
 def _load(row: Sequence[Any]) -> Load:
     id_, shadow, pipeline, database, table = (_text(v) for v in row[:5])
     rows = None if row[5] is None else int(row[5])
-    mark = None if row[7] is None else _mark(row[7:])
+    mark = None if row[7] is None else common.mark_of(row[7:])
     feed = Feed(pipeline, TableId(database, table))
     return Load(id_, shadow, feed, rows, row[6] == "1", mark)
-
-
-def _mark(row: Sequence[Any]) -> Watermark:
-    return Watermark(int(row[0]), int(row[1]), int(row[2]))

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import pyarrow as pa
 
 from resources.failpoints import failpoint
 from resources.sinks import mysql_ledger as ledger
 from resources.sinks.contract import Feed, Fence, TargetId, TargetTable, Watermark
+from resources.sinks.loading import insert_parts, own_load
 from resources.sinks.mysql_catalog import MySQLCatalog
 from resources.sinks.mysql_connection import MySQLDatabase, committed, run
 from resources.sinks.mysql_ledger import Load
@@ -26,9 +28,6 @@ from resources.sinks.mysql_write import TRIED_PREFIX, MySQLRows
 from resources.sinks.shape import (
     RESERVED_NAMESPACE,
     SHADOW_PREFIX,
-    check_owner,
-    check_rows,
-    load_of_another,
     no_load,
     target_schema,
 )
@@ -63,7 +62,7 @@ class MySQLLoads:
                 load = ledger.find_load(session, target.id, load_id, lock="FOR UPDATE")
                 others: list[Load] = []
                 if load is not None:
-                    _require_own(target.id, load, feed)
+                    own_load(load, target.id, load_id, feed)
                 else:
                     others = ledger.loads_of(session, target.id, feed)
                     for other in others:
@@ -95,13 +94,8 @@ class MySQLLoads:
             if load.finished or (load.swapping and not ledger.exists(session, load.place)):
                 raise no_load(target.id, load_id)
             self._catalog.require_fit(session, target, load.place)
-            count = 0
-            for part in rows:
-                check_rows(target, part, target_schema(target))
-                check_owner(target, part, load.feed)
-                self._rows.insert(session, target, load.place, part)
-                count += part.num_rows
-                failpoint("sink.load.after_rows")
+            insert = partial(self._rows.insert, session, target, load.place)
+            count = insert_parts(target, load.feed, rows, insert)
             ledger.add_chunk(session, target.id, load_id, chunk, count)
             failpoint("sink.load.after_mark")
         failpoint("sink.load.after_commit")
@@ -187,18 +181,5 @@ class MySQLLoads:
 
 
 def _own(session: Session, target: TargetId, load_id: str, feed: Feed, *, lock: str = "") -> Load:
-    """Return a feed's own load.
-
-    Raises:
-        TerminalError: It was not begun, or by another feed.
-    """
-    load = ledger.find_load(session, target, load_id, lock=lock)
-    if load is None:
-        raise no_load(target, load_id)
-    _require_own(target, load, feed)
-    return load
-
-
-def _require_own(target: TargetId, load: Load, feed: Feed) -> None:
-    if load.feed != feed:
-        raise load_of_another(target, load.id, str(load.feed))
+    """Return a feed's own load; raises as `own_load`."""
+    return own_load(ledger.find_load(session, target, load_id, lock=lock), target, load_id, feed)

@@ -26,13 +26,14 @@ from resources.sinks import mysql_ledger as ledger
 from resources.sinks import shape
 from resources.sinks.contract import Fence, TargetId, TargetTable, Watermark
 from resources.sinks.fence import check_token
-from resources.sinks.mysql_catalog import MySQLCatalog, keys_of, show
+from resources.sinks.mysql_catalog import MySQLCatalog, show
 from resources.sinks.mysql_connection import committed, run
 from resources.sinks.mysql_ledger import Load
 from resources.sinks.mysql_names import literal, quote, quote_all
 from resources.sinks.mysql_session import Session
 from resources.sinks.mysql_write import MySQLRows, of_feed
-from resources.sinks.shape import RESERVED_NAMESPACE
+from resources.sinks.shape import RESERVED_NAMESPACE, keys_of
+from resources.sinks.sql import insert, select, update
 
 SWAPPED_PREFIX = "_cdc_old_"
 """Begins the names that live tables have after a load took their place, until they are dropped."""
@@ -210,13 +211,15 @@ class MySQLPlacer:
             mine = f" AND live.{own}" if own else ""
             run(
                 session,
-                f"UPDATE {shadow} AS load_ LEFT JOIN {live} AS live "  # noqa: S608 - quoted
-                f"ON {self._same_key(target)}{mine} SET {pairs}",
+                update(
+                    f"{shadow} AS load_ LEFT JOIN {live} AS live ON {self._same_key(target)}{mine}",
+                    pairs,
+                ),
             )
         self._rows.delete_all(session, target, str(load.feed))
         failpoint("sink.finish.after_delete")
         names = quote_all(dict.fromkeys([*shape.target_schema(target).names, *keep]))
-        run(session, f"INSERT INTO {live} ({names}) SELECT {names} FROM {shadow}")  # noqa: S608
+        run(session, insert(live, names, select(names, shadow)))
         failpoint("sink.finish.after_insert")
         return found
 
@@ -227,7 +230,7 @@ class MySQLPlacer:
         found = 0
         if target.owner and keys_of(target):
             source = self._conflicts(session, target, load)
-            rows = run(session, f"SELECT COUNT(*) FROM {source}").rows  # noqa: S608 - quoted
+            rows = run(session, select("COUNT(*)", source)).rows
             found = int(rows[0][0])
         if found != conflicts:
             raise shape.conflicts_changed(target.id, load.id, conflicts, found)

@@ -19,7 +19,7 @@ from resources.errors import DirtyRowError
 from resources.sinks import shape
 from resources.sinks.bisect import Refusal, bisect_rejected
 from resources.sinks.contract import RejectedWrite, TargetId, TargetTable
-from resources.sinks.mysql_catalog import MySQLCatalog, keys_of
+from resources.sinks.mysql_catalog import MySQLCatalog
 from resources.sinks.mysql_connection import MySQLDatabase, run
 from resources.sinks.mysql_encode import (
     LOAD_FORMAT,
@@ -32,6 +32,8 @@ from resources.sinks.mysql_errors import refusal
 from resources.sinks.mysql_names import literal, quote, quote_all
 from resources.sinks.mysql_session import Session
 from resources.sinks.mysql_types import read_expression, read_values
+from resources.sinks.shape import keys_of
+from resources.sinks.sql import delete, select, where_all
 
 TRIED_PREFIX = "_cdc_tried_"
 KEYS_AT_ONCE = 1000
@@ -132,9 +134,7 @@ class MySQLRows:
     def delete_all(self, session: Session, target: TargetTable, own: str) -> int:
         """Delete every row, of a shared target the feed's; returns how many."""
         name = self._catalog.name(session.server, target.id)
-        condition = of_feed(target, own)
-        where = f" WHERE {condition}" if condition else ""
-        return run(session, f"DELETE FROM {name}{where}").changed  # noqa: S608 - quoted
+        return run(session, delete(name, where_all(of_feed(target, own)))).changed
 
     def select(
         self, session: Session, source: str, schema: pa.Schema, prefixes: Mapping[str, str]
@@ -150,7 +150,7 @@ class MySQLRows:
         columns = ", ".join(
             read_expression(f.name, f.type, prefixes.get(f.name, "")) for f in schema
         )
-        rows = run(session, f"SELECT {columns} FROM {source}").rows  # noqa: S608 - quoted names
+        rows = run(session, select(columns, source)).rows
         parts = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
         arrays = [read_values(list(p), f.type) for p, f in zip(parts, schema, strict=True)]
         return pa.table(arrays, schema=schema)
@@ -209,14 +209,14 @@ class MySQLRows:
         self, session: Session, target: TargetTable, keys: pa.Table, own: str
     ) -> None:
         """Refuse keys that another feed has in the live table."""
-        owner, where = quote(target.owner), str(target.id)
+        owner = quote(target.owner)
         name = self._catalog.name(session.server, target.id)
-        query = f"SELECT {owner} FROM {name} WHERE NOT ({owner} <=> {literal(own)}) AND "  # noqa: S608
+        query = select(owner, name, where_all(f"NOT ({owner} <=> {literal(own)})"), "AND ")
         for values in self._key_lists(session, target, keys):
             statement = query.encode() + values + b" LIMIT 1 FOR UPDATE"
             for (other,) in run(session, statement).rows:
                 said = other.decode() if isinstance(other, bytes) else other
-                raise DirtyRowError(shape.belongs_elsewhere(said, own), where=where)
+                raise DirtyRowError(shape.belongs_elsewhere(said, own), where=str(target.id))
 
     def _delete_keys(
         self, session: Session, target: TargetTable, keys: pa.Table, condition: str
@@ -224,7 +224,7 @@ class MySQLRows:
         """Delete rows by key, some hundred at a time; a NULL in a key is no row's."""
         more = f"{condition} AND " if condition else ""
         name = self._catalog.name(session.server, target.id)
-        statement = f"DELETE FROM {name} WHERE {more}".encode()  # noqa: S608 - quoted names
+        statement = delete(name, f"WHERE {more}").encode()
         for values in self._key_lists(session, target, keys):
             run(session, statement + values)
 

@@ -9,9 +9,7 @@ Greenplum and what came of it (PieCloudDB) is the same sink with `family="greenp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -33,6 +31,7 @@ from resources.sinks.contract import (
     Written,
 )
 from resources.sinks.fence import moved_watermark
+from resources.sinks.loading import LoadingSink
 from resources.sinks.postgres_alter import KINDS, PostgresAlter
 from resources.sinks.postgres_catalog import PostgresCatalog
 from resources.sinks.postgres_connection import PostgresDatabase, run
@@ -42,9 +41,10 @@ from resources.sinks.postgres_names import MAX_BYTES
 from resources.sinks.postgres_pool import Connection, address
 from resources.sinks.postgres_types import PostgresTypes
 from resources.sinks.postgres_write import PostgresRows
+from resources.sinks.sql import select
 
 
-class PostgresSink:
+class PostgresSink(LoadingSink):
     """Target tables in a PostgreSQL database.
 
     It connects at its first use, and may be used by several threads. The sinks of one process to
@@ -72,6 +72,8 @@ class PostgresSink:
     Raises:
         ConfigError: An argument cannot be understood.
     """
+
+    _loads: PostgresLoads
 
     def __init__(
         self,
@@ -147,9 +149,8 @@ class PostgresSink:
         with self._database.reading(str(target)) as connection:
             if self._catalog.columns(connection, target) is None:
                 raise shape.no_table(target)
-            query = f"SELECT count(*) FROM {self._catalog.name(target)}"  # noqa: S608 - quoted
-            row = run(connection, query).fetchone()
-            return int(str(row[0])) if row else 0
+            row = run(connection, select("count(*)", self._catalog.name(target))).fetchone()
+            return int(row[0]) if row else 0
 
     def alter_table(self, target: TargetId, changes: Sequence[ColumnChange]) -> None:
         """Change columns in one transaction; see `Sink.alter_table`."""
@@ -181,10 +182,7 @@ class PostgresSink:
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:
         """Delete and upsert by key in one transaction; see `Sink.merge`."""
-        shape.check_mode(target, "merge")
-        shape.check_rows(target, upserts, shape.target_schema(target))
-        shape.check_rows(target, deletes, shape.key_schema(target))
-        shape.check_owner(target, upserts, fence.feed)
+        shape.check_merge(target, upserts, deletes, fence.feed)
         if target.owner:
             type_ = target.schema.column(target.owner).type
             owners = pa.repeat(pa.scalar(str(fence.feed), type_), deletes.num_rows)
@@ -211,9 +209,7 @@ class PostgresSink:
 
     def append(self, target: TargetTable, rows: pa.Table, fence: Fence) -> Written:
         """Insert rows in one transaction; see `Sink.append`."""
-        shape.check_mode(target, "append")
-        shape.check_rows(target, rows, shape.target_schema(target))
-        shape.check_owner(target, rows, fence.feed)
+        shape.check_append(target, rows, fence.feed)
         with self._database.transaction(str(target.id)) as connection:
             self._move_watermark(connection, target, fence)
             self._rows.insert(connection, target, target.id, rows)
@@ -230,57 +226,9 @@ class PostgresSink:
         shape.check_rows(target, rows, shape.target_schema(target))
         return self._rows.find_rejected(self._database, target, rows)
 
-    def begin_load(self, target: TargetTable, load_id: str, feed: Feed) -> None:
-        """Prepare a load beside the live table; see `Sink.begin_load`."""
-        self._loads.begin(target, load_id, feed)
-
-    def loaded_chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
-        """Return the chunks that are in, and their row counts."""
-        return self._loads.chunks(target, load_id)
-
-    def load_chunk(
-        self, target: TargetTable, load_id: str, chunk: int, rows: Iterable[pa.Table]
-    ) -> int:
-        """Write one chunk and its mark in one transaction; see `Sink.load_chunk`."""
-        return self._loads.write_chunk(target, load_id, chunk, rows)
-
-    def load_conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
-        """Return the loaded rows whose keys other feeds have; see `Sink.load_conflicts`."""
-        return self._loads.conflicts(target, load_id, feed)
-
-    def finish_load(
-        self,
-        target: TargetTable,
-        load_id: str,
-        fence: Fence,
-        consistent_from: int,
-        *,
-        keep: Sequence[str] = (),
-        conflicts: int = 0,
-    ) -> int:
-        """Put the loaded rows in the live table's place; see `Sink.finish_load`."""
-        return self._loads.finish(target, load_id, fence, consistent_from, keep, conflicts)
-
-    def abandon_load(self, target: TargetId, load_id: str) -> None:
-        """Drop a load that will not be finished."""
-        self._loads.abandon(target, load_id)
-
     def close(self) -> None:
         """Give the sink's share of the connections up; the last one to do so closes them."""
         self._database.close()
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def _move_watermark(self, connection: Connection, target: TargetTable, fence: Fence) -> None:
         """Compare and set within the open transaction, then lock the table and check its shape."""

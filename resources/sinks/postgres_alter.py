@@ -36,6 +36,7 @@ from resources.sinks.postgres_errors import translate
 from resources.sinks.postgres_names import SYSTEM_COLUMNS, fold, literal, quote
 from resources.sinks.postgres_pool import Connection
 from resources.sinks.retype import does_not_fit, is_exact, widens
+from resources.sinks.sql import select, update, where_all
 from resources.sinks.value_texts import hexadecimal, microseconds, value_text
 
 KINDS = frozenset({"add", "drop", "rename", "retype", FILL})
@@ -171,7 +172,7 @@ class PostgresAlter:
         if not copy_of:
             return Step(tuple(statements))
         value = f"CAST({quote(copy_of)} AS {type_})"
-        statements.append(f"UPDATE {table} SET {quote(column.name)} = {value}")  # noqa: S608
+        statements.append(update(table, f"{quote(column.name)} = {value}"))
         return Step(tuple(statements), copy_of, planned.before.field(copy_of).type, column.type)
 
     def _retype(self, target: TargetId, planned: PlannedChange, column: Column, key: bool) -> Step:
@@ -202,10 +203,10 @@ class PostgresAlter:
         if step.old is None or step.new is None or widens(step.old, step.new):
             return
         misfit = _misfit(quote(step.source), step.old, step.new)
-        query = f"SELECT count(*) FROM {self._catalog.name(target)} WHERE {misfit}"  # noqa: S608
+        query = select("count(*)", self._catalog.name(target), where_all(misfit))
         row = run(connection, query).fetchone()
         if row and row[0]:
-            raise does_not_fit(target, step.source, step.old, step.new, int(str(row[0])))
+            raise does_not_fit(target, step.source, step.old, step.new, row[0])
 
 
 def _filled(table: str, column: Column, type_: str, fill: Fill, there: bool) -> list[str]:
@@ -214,9 +215,9 @@ def _filled(table: str, column: Column, type_: str, fill: Fill, there: bool) -> 
     add = f"ALTER TABLE {table} ADD COLUMN {name} {type_}"
     if not (there or fill.owner):
         return [f"{add} DEFAULT {value}", f"ALTER TABLE {table} ALTER COLUMN {name} DROP DEFAULT"]
-    own = f" WHERE {quote(fill.owner)} = {literal(fill.feed)}" if fill.owner else ""
-    update = f"UPDATE {table} SET {name} = {value}{own}"  # noqa: S608 - quoted
-    return [update] if there else [add, update]
+    own = f"{quote(fill.owner)} = {literal(fill.feed)}" if fill.owner else ""
+    filled = update(table, f"{name} = {value}", where_all(own))
+    return [filled] if there else [add, filled]
 
 
 def _value(fill: Fill, type_: str) -> str:

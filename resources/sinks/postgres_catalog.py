@@ -7,7 +7,7 @@ created.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 from psycopg import errors
@@ -24,6 +24,7 @@ from resources.sinks.postgres_ddl import Dialect, Wanted, comments
 from resources.sinks.postgres_names import MAX_BYTES, SYSTEM_COLUMNS, fold, is_system, quote
 from resources.sinks.postgres_pool import Connection
 from resources.sinks.postgres_types import PostgresTypes, arrow_type, may_stand_for
+from resources.sinks.shape import keys_of
 
 MAX_COLUMNS = 1600
 _KINDS = {
@@ -91,19 +92,20 @@ class PostgresCatalog:
 
     def check(self, connection: Connection, target: TargetTable) -> list[Finding]:
         """Return everything that keeps the target from being held exactly."""
-        findings = [*self.check_names(target), *self._type_findings(target)]
+        findings = self.check_names(target)
+        findings += shape.type_findings(target, "PostgreSQL", self._holds)
         return findings or self._live_findings(connection, target)
 
     def columns(self, connection: Connection, target: TargetId) -> Columns | None:
         """Return a table's columns as they are now, None if it does not exist."""
-        rows: list[Any] = run(connection, _COLUMNS, [target.namespace, target.table]).fetchall()
+        rows = run(connection, _COLUMNS, [target.namespace, target.table]).fetchall()
         if rows:
             return tuple(LiveColumn(*row) for row in rows)
         return () if self._kind(connection, target) in ("r", "p") else None
 
     def key(self, connection: Connection, target: TargetId) -> frozenset[str]:
         """Return the columns of a table's primary key."""
-        rows: list[Any] = run(connection, _KEY, [target.namespace, target.table]).fetchall()
+        rows = run(connection, _KEY, [target.namespace, target.table]).fetchall()
         return frozenset(row[0] for row in rows)
 
     def wanted(self, target: TargetTable) -> tuple[Wanted, ...]:
@@ -209,6 +211,9 @@ class PostgresCatalog:
             fields.append(known if fits else pa.field(column.name, arrow_type(column.type)))
         return pa.schema(fields)
 
+    def _holds(self, column: Column) -> bool:
+        return self.types.name(column) is not None
+
     def check_names(self, target: TargetTable) -> list[Finding]:
         """Return what is wrong with a target's names and number of columns."""
         findings = shape.shape_findings(target, fold)
@@ -228,18 +233,6 @@ class PostgresCatalog:
             message = f"it has {count} columns; PostgreSQL's tables have at most {MAX_COLUMNS}"
             findings.append(_error(target, "too_many_columns", message))
         return findings
-
-    def _type_findings(self, target: TargetTable) -> list[Finding]:
-        return [
-            _error(
-                target,
-                "type_refused",
-                f"column {column.name!r} ({column.source_type or column.type}) is Arrow "
-                f"{column.type}, which PostgreSQL cannot hold exactly",
-            )
-            for column in target.schema.columns
-            if self.types.name(column) is None
-        ]
 
     def _live_findings(self, connection: Connection, target: TargetTable) -> list[Finding]:
         kind = self._kind(connection, target.id)
@@ -265,7 +258,7 @@ class PostgresCatalog:
         return {(c.name, c.type) for c in live} == {(w.name, w.type) for w in self.wanted(target)}
 
     def _kind(self, connection: Connection, target: TargetId) -> str | None:
-        rows: list[Any] = run(connection, _RELATION, [target.namespace, target.table]).fetchall()
+        rows = run(connection, _RELATION, [target.namespace, target.table]).fetchall()
         return str(rows[0][0]) if rows else None
 
     def _taken(self, target: TargetTable, kind: str) -> ConfigError:
@@ -273,11 +266,6 @@ class PostgresCatalog:
             f"{target.id}: the name is taken by the {_KINDS.get(kind, 'relation')} {target.id}",
             remedy="route one of them to another name, or drop the one there",
         )
-
-
-def keys_of(target: TargetTable) -> tuple[str, ...]:
-    """Return the columns of a target's primary key, none for an `append` target."""
-    return target.schema.key if target.mode == "merge" else ()
 
 
 def _show(columns: tuple[LiveColumn, ...] | tuple[Wanted, ...]) -> str:
@@ -289,7 +277,6 @@ def _error(target: TargetTable, code: str, message: str, level: Level = "error")
         "name_reserved": "rename it by a route or a projection",
         "name_too_long": "rename it by a route or a projection",
         "too_many_columns": "leave columns out by a projection",
-        "type_refused": "exclude the column",
         "key_collation": 'give them the collation "C"',
         "no_key_index": "add the primary key",
     }[code]

@@ -10,11 +10,15 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
 import psycopg
+from psycopg.rows import TupleRow
 
 from resources.errors import TerminalError
 from resources.failpoints import failpoint
 from resources.sinks.budget import Budget
+from resources.sinks.ledger_sql import TABLES
 from resources.sinks.postgres_copy import HEADER, TRAILER
 from resources.sinks.postgres_errors import translate
 from resources.sinks.postgres_names import quote
@@ -37,7 +41,6 @@ _LEDGER = (
         {_NAMES}, load_id text COLLATE "C", chunk bigint, rows bigint NOT NULL,
         PRIMARY KEY (namespace, target, load_id, chunk))""",
 )
-_TABLES = ("watermarks", "tables", "loads", "loaded_chunks")
 _LEDGER_LOCK = 0x6364635F
 """Advisory lock of those who create the ledger: `IF NOT EXISTS` alone fails in a race."""
 
@@ -111,9 +114,9 @@ class PostgresDatabase:
         found = connection.execute(
             "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE n.nspname = %s AND c.relname = ANY (%s)",
-            [RESERVED_NAMESPACE, list(_TABLES)],
+            [RESERVED_NAMESPACE, list(TABLES)],
         ).fetchall()
-        if len(found) < len(_TABLES):
+        if len(found) < len(TABLES):
             run(connection, f"SELECT pg_advisory_xact_lock({_LEDGER_LOCK})")
             run(connection, f"CREATE SCHEMA IF NOT EXISTS {quote(RESERVED_NAMESPACE)}")
             for statement in _LEDGER:
@@ -125,7 +128,7 @@ class PostgresDatabase:
 
 def run(
     connection: Connection, statement: str, values: Sequence[object] | None = None
-) -> psycopg.Cursor[tuple[object, ...]]:
+) -> psycopg.Cursor[TupleRow]:
     """Run a statement whose names are quoted.
 
     Args:
@@ -142,7 +145,9 @@ def _commit(connection: Connection) -> None:
         raise TerminalError("PostgreSQL rolled the transaction back at its commit")
 
 
-def copy_into(connection: Connection, table: str, columns: str, buffers: Iterable[object]) -> None:
+def copy_into(
+    connection: Connection, table: str, columns: str, buffers: Iterable[npt.NDArray[np.uint8]]
+) -> None:
     """Copy encoded rows into a table.
 
     Args:
@@ -155,5 +160,5 @@ def copy_into(connection: Connection, table: str, columns: str, buffers: Iterabl
     with connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
         copy.write(HEADER)
         for buffer in buffers:
-            copy.write(memoryview(buffer))  # type: ignore[arg-type]
+            copy.write(buffer.data)
         copy.write(TRAILER)

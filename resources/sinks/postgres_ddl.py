@@ -12,6 +12,7 @@ from typing import Literal
 from resources.errors import ConfigError
 from resources.sinks.contract import TargetTable
 from resources.sinks.postgres_names import literal, quote, quote_all
+from resources.sinks.sql import select
 
 Family = Literal["postgres", "greenplum"]
 C_COLLATION = ' COLLATE "C"'
@@ -90,10 +91,8 @@ class Dialect:
         """
         chosen = quote_all(columns) + (f", {more}" if more else "")
         layout = self.layout(columns)
-        return (
-            f"CREATE TEMPORARY TABLE {table} ON COMMIT DROP AS "  # noqa: S608 - quoted names
-            f"SELECT {chosen} FROM {live} WITH NO DATA{layout}"
-        )
+        none = select(chosen, live, f"WITH NO DATA{layout}")
+        return f"CREATE TEMPORARY TABLE {table} ON COMMIT DROP AS {none}"
 
 
 def comments(name: str, target: TargetTable) -> list[str]:

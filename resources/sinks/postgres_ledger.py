@@ -14,19 +14,19 @@ import psycopg
 import pyarrow as pa
 
 from resources.model.table import TableId
+from resources.sinks import ledger_sql as common
 from resources.sinks.contract import Feed, Fence, TargetId, Watermark
 from resources.sinks.fence import fenced_out
 from resources.sinks.postgres_connection import run
 from resources.sinks.postgres_pool import Connection
 from resources.sinks.shape import RESERVED_NAMESPACE
+from resources.sinks.sql import select, update, where_all
 
-_FEED = "pipeline = %s AND source_database = %s AND source_table = %s"
-_TARGET = "namespace = %s AND target = %s"
-_WATERMARK = (
-    "SELECT seq, consistent_from, token FROM _cdc.watermarks "  # noqa: S608 - constants
-    f"WHERE {_TARGET} AND {_FEED}"
-)
-_LOADS = "SELECT load_id, shadow, pipeline, source_database, source_table, rows FROM _cdc.loads"
+_LOAD = "load_id, shadow, pipeline, source_database, source_table, rows"
+_FIRST, _NEXT = common.first_watermark("now()"), common.next_watermark("now()")
+_REMEMBER = update("_cdc.tables", "arrow = %s", where_all(common.TARGET))
+_CHUNKS = select("chunk, rows", "_cdc.loaded_chunks", where_all(common.TARGET, "load_id = %s"))
+_FINISH = update("_cdc.loads", "rows = %s", where_all(common.TARGET, "load_id = %s"))
 _NAME_LOCKS = 0x636463
 """Class of the advisory locks on targets' names."""
 
@@ -64,22 +64,22 @@ def read_watermark(
         feed: Whose watermark.
         lock: Wait for other writers of it, and keep it from them until the transaction ends.
     """
-    query = _WATERMARK + " FOR UPDATE" * lock
-    rows = run(connection, query, [*_key(target), *_of(feed)]).fetchall()
-    return _mark(rows[0]) if rows else None
+    query = common.READ_WATERMARK + " FOR UPDATE" * lock
+    found = run(connection, query, [*common.key_of(target), *common.feed_of(feed)]).fetchone()
+    return common.mark_of(found) if found else None
 
 
 def list_watermarks(
     connection: Connection, pipeline: str
 ) -> dict[tuple[TargetId, TableId], Watermark]:
     """Return every watermark of a pipeline."""
-    rows: list[Any] = run(
+    found = run(
         connection,
         "SELECT namespace, target, source_database, source_table, seq, consistent_from, token "
         "FROM _cdc.watermarks WHERE pipeline = %s",
         [pipeline],
     ).fetchall()
-    return {(TargetId(r[0], r[1]), TableId(r[2], r[3])): _mark(r[4:]) for r in rows}
+    return {(TargetId(r[0], r[1]), TableId(r[2], r[3])): common.mark_of(r[4:]) for r in found}
 
 
 def write_watermark(
@@ -97,22 +97,8 @@ def write_watermark(
     Raises:
         FencedOut: Another writer set the feed's first one at the same time.
     """
-    values = [mark.seq, mark.consistent_from, mark.token, *_key(target), *_of(fence.feed)]
-    if not first:
-        statement = (
-            "UPDATE _cdc.watermarks SET seq = %s, consistent_from = %s, token = %s, "  # noqa: S608
-            f"updated_at = now() WHERE {_TARGET} AND {_FEED}"
-        )
-        run(connection, statement, values)
-        return
     try:
-        run(
-            connection,
-            "INSERT INTO _cdc.watermarks (seq, consistent_from, token, namespace, target, "
-            "pipeline, source_database, source_table, updated_at) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, now())",
-            values,
-        )
+        run(connection, _FIRST if first else _NEXT, common.mark_values(target, fence.feed, mark))
     except psycopg.errors.UniqueViolation:
         message = "another writer set the feed's first watermark at the same time"
         raise fenced_out(target, fence, message) from None
@@ -120,9 +106,8 @@ def write_watermark(
 
 def read_arrow(connection: Connection, target: TargetId) -> pa.Schema | None:
     """Return the Arrow types a table's columns were made for, None if that is not known."""
-    query = f"SELECT arrow FROM _cdc.tables WHERE {_TARGET}"  # noqa: S608
-    rows: list[Any] = run(connection, query, _key(target)).fetchall()
-    return pa.ipc.read_schema(pa.py_buffer(rows[0][0])) if rows else None
+    found = run(connection, common.READ_ARROW, common.key_of(target)).fetchone()
+    return pa.ipc.read_schema(pa.py_buffer(found[0])) if found else None
 
 
 def write_arrow(connection: Connection, target: TargetId, schema: pa.Schema) -> None:
@@ -130,12 +115,11 @@ def write_arrow(connection: Connection, target: TargetId, schema: pa.Schema) -> 
     known = read_arrow(connection, target)
     if known is not None and known.equals(schema):
         return
-    values = [schema.serialize().to_pybytes(), *_key(target)]
-    update = f"UPDATE _cdc.tables SET arrow = %s WHERE {_TARGET}"  # noqa: S608
-    if run(connection, update, values).rowcount:
+    values = [schema.serialize().to_pybytes(), *common.key_of(target)]
+    if run(connection, _REMEMBER, values).rowcount:
         return
     lock_name(connection, target)
-    if not run(connection, update, values).rowcount:
+    if not run(connection, _REMEMBER, values).rowcount:
         insert = "INSERT INTO _cdc.tables (arrow, namespace, target) VALUES (%s, %s, %s)"
         run(connection, insert, values)
 
@@ -148,8 +132,8 @@ def lock_name(connection: Connection, target: TargetId) -> None:
 
 def forget(connection: Connection, target: TargetId) -> None:
     """Delete all rows of a table."""
-    for table in ("watermarks", "tables", "loads", "loaded_chunks"):
-        run(connection, f"DELETE FROM _cdc.{table} WHERE {_TARGET}", _key(target))  # noqa: S608
+    for statement in common.FORGET:
+        run(connection, statement, common.key_of(target))
 
 
 def find_load(
@@ -164,18 +148,17 @@ def find_load(
         lock: `FOR SHARE` keeps it from being finished or dropped meanwhile, `FOR UPDATE` keeps
             every other user of it away.
     """
-    query = f"{_LOADS} WHERE {_TARGET} AND load_id = %s {lock}"
-    rows: list[Any] = run(connection, query, [*_key(target), load_id]).fetchall()
-    return _load(rows[0]) if rows else None
+    query = select(_LOAD, "_cdc.loads", where_all(common.TARGET, "load_id = %s"), lock)
+    found = run(connection, query, [*common.key_of(target), load_id]).fetchone()
+    return _load(found) if found else None
 
 
 def loads_of(connection: Connection, target: TargetId, feed: Feed | None = None) -> list[Load]:
     """Return the loads of a table, or of one of its feeds."""
-    more = f" AND {_FEED}" if feed is not None else ""
-    values = [*_key(target), *(_of(feed) if feed is not None else ())]
-    query = f"{_LOADS} WHERE {_TARGET}{more} FOR UPDATE"
-    rows: list[Any] = run(connection, query, values).fetchall()
-    return [_load(row) for row in rows]
+    one = where_all(common.TARGET, common.FEED if feed else "")
+    values = [*common.key_of(target), *(common.feed_of(feed) if feed else ())]
+    found = run(connection, select(_LOAD, "_cdc.loads", one, "FOR UPDATE"), values)
+    return [_load(row) for row in found.fetchall()]
 
 
 def add_load(connection: Connection, target: TargetId, load: Load) -> None:
@@ -184,56 +167,38 @@ def add_load(connection: Connection, target: TargetId, load: Load) -> None:
         connection,
         "INSERT INTO _cdc.loads (namespace, target, load_id, pipeline, source_database, "
         "source_table, shadow) VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [*_key(target), load.id, *_of(load.feed), load.shadow],
+        [*common.key_of(target), load.id, *common.feed_of(load.feed), load.shadow],
     )
 
 
 def remove_load(connection: Connection, target: TargetId, load_id: str) -> None:
     """Delete a load and its chunk marks."""
-    for table in ("loads", "loaded_chunks"):
-        statement = f"DELETE FROM _cdc.{table} WHERE {_TARGET} AND load_id = %s"  # noqa: S608
-        run(connection, statement, [*_key(target), load_id])
+    for statement in common.REMOVE_LOAD:
+        run(connection, statement, [*common.key_of(target), load_id])
 
 
-def set_finished(connection: Connection, target: TargetId, load_id: str, rows: int) -> None:
+def set_finished(connection: Connection, target: TargetId, load_id: str, count: int) -> None:
     """Mark a load as finished, with the rows it put into the live table."""
-    statement = f"UPDATE _cdc.loads SET rows = %s WHERE {_TARGET} AND load_id = %s"  # noqa: S608
-    run(connection, statement, [rows, *_key(target), load_id])
+    run(connection, _FINISH, [count, *common.key_of(target), load_id])
 
 
 def read_chunks(connection: Connection, target: TargetId, load_id: str) -> dict[int, int]:
     """Return row counts by the number of the chunks that are in."""
-    query = (
-        "SELECT chunk, rows FROM _cdc.loaded_chunks "  # noqa: S608 - constants
-        f"WHERE {_TARGET} AND load_id = %s"
-    )
-    rows: list[Any] = run(connection, query, [*_key(target), load_id]).fetchall()
-    return dict(rows)
+    found = run(connection, _CHUNKS, [*common.key_of(target), load_id])
+    return dict(found.fetchall())
 
 
 def add_chunk(
-    connection: Connection, target: TargetId, load_id: str, chunk: int, rows: int
+    connection: Connection, target: TargetId, load_id: str, chunk: int, count: int
 ) -> None:
     """Mark a chunk as loaded."""
     run(
         connection,
         "INSERT INTO _cdc.loaded_chunks (namespace, target, load_id, chunk, rows) "
         "VALUES (%s, %s, %s, %s, %s)",
-        [*_key(target), load_id, chunk, rows],
+        [*common.key_of(target), load_id, chunk, count],
     )
-
-
-def _key(target: TargetId) -> list[object]:
-    return [target.namespace, target.table]
-
-
-def _of(feed: Feed) -> list[object]:
-    return [feed.pipeline, feed.table.database, feed.table.table]
 
 
 def _load(row: Sequence[Any]) -> Load:
     return Load(row[0], row[1], Feed(row[2], TableId(row[3], row[4])), row[5])
-
-
-def _mark(row: Sequence[Any]) -> Watermark:
-    return Watermark(int(row[0]), int(row[1]), int(row[2]))

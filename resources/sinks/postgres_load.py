@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import pyarrow as pa
 
@@ -15,6 +16,7 @@ from resources.failpoints import failpoint
 from resources.sinks import postgres_ledger as ledger
 from resources.sinks.contract import Feed, Fence, TargetId, TargetTable, Watermark
 from resources.sinks.fence import check_token
+from resources.sinks.loading import insert_parts, own_load
 from resources.sinks.postgres_catalog import PostgresCatalog
 from resources.sinks.postgres_connection import PostgresDatabase, run
 from resources.sinks.postgres_ledger import Load
@@ -23,9 +25,6 @@ from resources.sinks.postgres_pool import Connection
 from resources.sinks.postgres_write import PostgresRows
 from resources.sinks.shape import (
     SHADOW_PREFIX,
-    check_owner,
-    check_rows,
-    load_of_another,
     no_load,
     target_schema,
 )
@@ -54,7 +53,7 @@ class PostgresLoads:
             ledger.lock_name(connection, target.id)
             load = ledger.find_load(connection, target.id, load_id, lock="FOR UPDATE")
             if load is not None:
-                _require_own(target.id, load, feed)
+                own_load(load, target.id, load_id, feed)
                 return
             for other in ledger.loads_of(connection, target.id, feed):
                 self._drop(connection, target.id, other)
@@ -83,13 +82,8 @@ class PostgresLoads:
             if load.rows is not None:
                 raise no_load(target.id, load_id)
             self._catalog.require_fit(connection, target, load.place)
-            count = 0
-            for part in rows:
-                check_rows(target, part, target_schema(target))
-                check_owner(target, part, load.feed)
-                self._rows.insert(connection, target, load.place, part)
-                count += part.num_rows
-                failpoint("sink.load.after_rows")
+            insert = partial(self._rows.insert, connection, target, load.place)
+            count = insert_parts(target, load.feed, rows, insert)
             ledger.add_chunk(connection, target.id, load_id, chunk, count)
             failpoint("sink.load.after_mark")
         failpoint("sink.load.after_commit")
@@ -98,7 +92,8 @@ class PostgresLoads:
     def conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
         """Return the loaded rows whose keys other feeds have; see `Sink.load_conflicts`."""
         with self._database.reading(str(target.id)) as connection:
-            load = _own(connection, target.id, load_id, feed)
+            load = ledger.find_load(connection, target.id, load_id)
+            load = own_load(load, target.id, load_id, feed)
             if load.rows is not None:
                 return target_schema(target).empty_table()
             return self._placer.read_conflicts(connection, target, load)
@@ -115,7 +110,8 @@ class PostgresLoads:
         """Put the rows in place and set the watermark, in one transaction."""
         with self._database.transaction(str(target.id)) as connection:
             found = ledger.read_watermark(connection, target.id, fence.feed, lock=True)
-            load = _own(connection, target.id, load_id, fence.feed, lock="FOR UPDATE")
+            load = ledger.find_load(connection, target.id, load_id, lock="FOR UPDATE")
+            load = own_load(load, target.id, load_id, fence.feed)
             if load.rows is not None:
                 return load.rows
             check_token(target.id, found, fence)
@@ -144,26 +140,6 @@ class PostgresLoads:
     def _drop(self, connection: Connection, target: TargetId, load: Load) -> None:
         run(connection, f"DROP TABLE IF EXISTS {self._catalog.name(load.place)}")
         ledger.remove_load(connection, target, load.id)
-
-
-def _own(
-    connection: Connection, target: TargetId, load_id: str, feed: Feed, *, lock: str = ""
-) -> Load:
-    """Return a feed's own load.
-
-    Raises:
-        TerminalError: It was not begun, or by another feed.
-    """
-    load = ledger.find_load(connection, target, load_id, lock=lock)
-    if load is None:
-        raise no_load(target, load_id)
-    _require_own(target, load, feed)
-    return load
-
-
-def _require_own(target: TargetId, load: Load, feed: Feed) -> None:
-    if load.feed != feed:
-        raise load_of_another(target, load.id, str(load.feed))
 
 
 def _shadow_name(target: TargetId, load_id: str) -> str:

@@ -17,13 +17,15 @@ from resources.failpoints import failpoint
 from resources.sinks import postgres_ledger as ledger
 from resources.sinks import shape
 from resources.sinks.contract import TargetTable
-from resources.sinks.postgres_catalog import Columns, PostgresCatalog, keys_of
+from resources.sinks.postgres_catalog import Columns, PostgresCatalog
 from resources.sinks.postgres_connection import run
 from resources.sinks.postgres_ddl import C_COLLATION
 from resources.sinks.postgres_ledger import Load
 from resources.sinks.postgres_names import literal, quote, quote_all
 from resources.sinks.postgres_pool import Connection
 from resources.sinks.postgres_write import PostgresRows, of_feed
+from resources.sinks.shape import keys_of
+from resources.sinks.sql import insert, select, where_all
 
 _KEPT = "pg_temp.cdc_kept"
 _HANGS_ON = """
@@ -97,7 +99,7 @@ class PostgresPlacer:
         others = [f"live.{quote(target.owner)} AS {quote(target.owner)}"]
         others += [f"load.{quote(n)} AS {quote(n)}" for n in schema.names if n != target.owner]
         source = self._conflicts(target, load, live)
-        query = f"(SELECT {', '.join(others)} FROM {source}) AS found"  # noqa: S608 - quoted
+        query = f"({select(', '.join(others), source)}) AS found"
         return self._rows.select(connection, query, schema)
 
     def _rename(self, connection: Connection, target: TargetTable, load: Load) -> None:
@@ -191,9 +193,8 @@ class PostgresPlacer:
     ) -> int:
         if not target.owner or not keys_of(target):
             return 0
-        query = f"SELECT count(*) FROM {self._conflicts(target, load, live)}"  # noqa: S608
-        row = run(connection, query).fetchone()
-        return int(str(row[0])) if row else 0
+        row = run(connection, select("count(*)", self._conflicts(target, load, live))).fetchone()
+        return int(row[0]) if row else 0
 
     def _keep(
         self, connection: Connection, target: TargetTable, load: Load, keep: Sequence[str]
@@ -206,9 +207,13 @@ class PostgresPlacer:
         layout = self._catalog.dialect.layout([f"key {i}" for i in range(len(keys))])
         run(
             connection,
-            f"CREATE TEMPORARY TABLE {_KEPT} ON COMMIT DROP AS "  # noqa: S608 - quoted names
-            f"SELECT {', '.join([*keys, *values])} FROM {self._catalog.name(target.id)}"
-            f"{of_feed(target, load.feed)}{layout}",
+            f"CREATE TEMPORARY TABLE {_KEPT} ON COMMIT DROP AS "
+            + select(
+                ", ".join([*keys, *values]),
+                self._catalog.name(target.id),
+                where_all(of_feed(target, load.feed)),
+                layout,
+            ),
         )
         return True
 
@@ -229,17 +234,11 @@ class PostgresPlacer:
             source += f" LEFT JOIN {_KEPT} AS kept ON {self._same_key(target, live, aside)}"
             chosen += [f"kept.{quote(f'value {i}')}" for i in range(len(keep))]
             names += keep
-        where = ""
+        name, free = self._catalog.name(target.id), ""
         if target.owner and keys_of(target):  # what is left there belongs to other feeds
-            where = (
-                f" WHERE NOT EXISTS (SELECT 1 FROM {self._catalog.name(target.id)} AS live "  # noqa: S608
-                f"WHERE {self._same_key(target, live)})"
-            )
-        run(
-            connection,
-            f"INSERT INTO {self._catalog.name(target.id)} ({quote_all(names)}) "  # noqa: S608
-            f"SELECT {', '.join(chosen)} FROM {source}{where}",
-        )
+            taken = select("1", f"{name} AS live", where_all(self._same_key(target, live)))
+            free = where_all(f"NOT EXISTS ({taken})")
+        run(connection, insert(name, quote_all(names), select(", ".join(chosen), source, free)))
 
     def _reshape(self, connection: Connection, target: TargetTable, live: Columns) -> None:
         """Give a table without rows the columns and key of the target that it has not."""

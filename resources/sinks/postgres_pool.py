@@ -15,12 +15,13 @@ from typing import TypeAlias
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
 
 from resources.errors import ConfigError
 from resources.sinks.budget import Budgets
 from resources.sinks.postgres_errors import not_reached
 
-Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
+Connection: TypeAlias = psycopg.Connection[TupleRow]
 Session: TypeAlias = tuple[tuple[tuple[str, str], ...], float]
 
 _DEFAULTS: Mapping[str, object] = MappingProxyType(

@@ -7,10 +7,10 @@ temporary table; rows are copied straight into the target, so that each is writt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from psycopg.rows import TupleRow
 
 from resources.errors import DirtyRowError
 from resources.sinks import shape
@@ -22,6 +22,7 @@ from resources.sinks.postgres_copy import encode, find_unwritable
 from resources.sinks.postgres_names import literal, quote, quote_all
 from resources.sinks.postgres_pool import Connection
 from resources.sinks.postgres_types import read_expression, read_values
+from resources.sinks.sql import delete, select, where_all
 
 _KEYS = "pg_temp.cdc_keys"
 _TRIED = "pg_temp.cdc_tried"
@@ -81,14 +82,17 @@ class PostgresRows:
         self._copy(connection, target, _KEYS, deletes.select(names))
         run(
             connection,
-            f"DELETE FROM {self._catalog.name(target.id)} AS live "  # noqa: S608 - quoted names
-            f"USING {_KEYS} AS gone WHERE {match(names, 'live', 'gone')}",
+            delete(
+                f"{self._catalog.name(target.id)} AS live",
+                f"USING {_KEYS} AS gone",
+                where_all(match(names, "live", "gone")),
+            ),
         )
 
     def delete_all(self, connection: Connection, target: TargetTable, feed: Feed) -> int:
         """Delete every row, of a shared target the feed's; returns how many."""
-        statement = f"DELETE FROM {self._catalog.name(target.id)}"  # noqa: S608 - quoted name
-        return run(connection, statement + of_feed(target, feed)).rowcount
+        statement = delete(self._catalog.name(target.id), where_all(of_feed(target, feed)))
+        return run(connection, statement).rowcount
 
     def select(self, connection: Connection, source: str, schema: pa.Schema) -> pa.Table:
         """Return rows in exact Arrow types.
@@ -99,9 +103,8 @@ class PostgresRows:
             schema: Columns to read.
         """
         columns = ", ".join(read_expression(f.name, f.type) for f in schema)
-        query = f"SELECT {columns} FROM {source}"  # noqa: S608 - quoted names
         with connection.cursor(binary=True) as cursor:
-            rows = cursor.execute(query.encode()).fetchall()
+            rows = cursor.execute(select(columns, source).encode()).fetchall()
         parts = list(zip(*rows, strict=True)) if rows else [()] * len(schema)
         arrays = [read_values(list(p), f.type) for p, f in zip(parts, schema, strict=True)]
         return pa.table(arrays, schema=schema)
@@ -170,16 +173,17 @@ class PostgresRows:
         keys: str,
         number: str = "0",
         limit: int | None = None,
-    ) -> list[Any]:
+    ) -> list[TupleRow]:
         """Return owner there, owner in `keys`, and number of the keys that another feed has."""
         owner = quote(target.owner)
-        query = (
-            f"SELECT live.{owner}, gone.{owner}, {number} "  # noqa: S608 - quoted names
-            f"FROM {self._catalog.name(target.id)} AS live "
-            f"JOIN {keys} AS gone ON {match(target.schema.key, 'live', 'gone')} "
-            f"WHERE live.{owner} IS DISTINCT FROM gone.{owner}"
+        query = select(
+            f"live.{owner}, gone.{owner}, {number}",
+            f"{self._catalog.name(target.id)} AS live",
+            f"JOIN {keys} AS gone ON {match(target.schema.key, 'live', 'gone')}",
+            where_all(f"live.{owner} IS DISTINCT FROM gone.{owner}"),
+            f"LIMIT {limit}" if limit else "",
         )
-        return run(connection, query + (f" LIMIT {limit}" if limit else "")).fetchall()
+        return run(connection, query).fetchall()
 
     def _copy(
         self, connection: Connection, target: TargetTable, table: str, rows: pa.Table
@@ -199,7 +203,7 @@ def match(keys: Sequence[str], left: str, right: str) -> str:
 
 def of_feed(target: TargetTable, feed: Feed) -> str:
     """Return the condition that a row is the feed's, empty where the table has one feed."""
-    return f" WHERE {quote(target.owner)} = {literal(str(feed))}" if target.owner else ""
+    return f"{quote(target.owner)} = {literal(str(feed))}" if target.owner else ""
 
 
 def _key_and_owner(target: TargetTable) -> list[str]:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from resources.errors import DirtyRowError, SchemaMismatch, TerminalError
 from resources.model.change import CHANGE_FIELDS
 from resources.model.source import Finding
+from resources.model.table import Column
 from resources.sinks.contract import Feed, TargetId, TargetTable
 from resources.sinks.retype import is_text
 
@@ -36,6 +37,11 @@ def target_schema(target: TargetTable) -> pa.Schema:
 def key_schema(target: TargetTable) -> pa.Schema:
     """Return the Arrow schema of the keys to delete."""
     return pa.schema([pa.field(n, target.schema.column(n).type) for n in target.schema.key])
+
+
+def keys_of(target: TargetTable) -> tuple[str, ...]:
+    """Return the columns of a target's primary key, none for an `append` target."""
+    return target.schema.key if target.mode == "merge" else ()
 
 
 def show_schema(schema: pa.Schema) -> str:
@@ -101,6 +107,30 @@ def misfit_finding(target: TargetTable, live: str, wanted: str) -> Finding:
     error = misfit(target.id, live, wanted)
     message = f"{target.id}: {error.message}"
     return Finding("error", "schema_mismatch", message, error.remedy, target.schema.table)
+
+
+def type_findings(
+    target: TargetTable, engine: str, holds: Callable[[Column], bool]
+) -> list[Finding]:
+    """Return a finding for each column whose type an engine cannot hold exactly.
+
+    Args:
+        target: The table.
+        engine: Its name, for people.
+        holds: Whether it holds a column.
+    """
+    return [
+        Finding(
+            "error",
+            "type_refused",
+            f"{target.id}: column {column.name!r} ({column.source_type or column.type}) is Arrow "
+            f"{column.type}, which {engine} cannot hold exactly",
+            "exclude the column",
+            target.schema.table,
+        )
+        for column in target.schema.columns
+        if not holds(column)
+    ]
 
 
 def check_rows(target: TargetTable, rows: pa.Table, expected: pa.Schema) -> None:
@@ -171,6 +201,26 @@ def check_mode(target: TargetTable, mode: str) -> None:
             where=str(target.id),
             remedy="name key columns in the pipeline file, or set `mode: append`",
         )
+
+
+def check_merge(target: TargetTable, upserts: pa.Table, deletes: pa.Table, feed: Feed) -> None:
+    """Refuse what `Sink.merge` must not be given.
+
+    Raises:
+        SchemaMismatch: Rows or keys are not of the target's shape.
+        TerminalError: The target has another mode, no key, or rows are another feed's.
+    """
+    check_mode(target, "merge")
+    check_rows(target, upserts, target_schema(target))
+    check_rows(target, deletes, key_schema(target))
+    check_owner(target, upserts, feed)
+
+
+def check_append(target: TargetTable, rows: pa.Table, feed: Feed) -> None:
+    """Refuse what `Sink.append` must not be given; raises as `check_merge`."""
+    check_mode(target, "append")
+    check_rows(target, rows, target_schema(target))
+    check_owner(target, rows, feed)
 
 
 def shape_findings(target: TargetTable, fold: Callable[[str], str]) -> list[Finding]:

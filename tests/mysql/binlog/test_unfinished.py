@@ -87,7 +87,7 @@ def test_a_transaction_within_another_is_an_error_that_names_it(flavor: Flavor, 
     decoder = decoder_of(of(flavor), StreamOptions())
     decoder.begin_packets(True, False, lambda _: AssertionError())
     cut, after = of(flavor, (4, (1, 2))), of(flavor, (5, (3,)))
-    with pytest.raises(CorruptEvent, match="GTID.*before the end of the one") as caught:
+    with pytest.raises(CorruptEvent, match=r"GTID.*before the end of the one") as caught:
         list(feed(decoder, packets([*cut.events[:-1], *after.events]), [size]))
     assert FILE in str(caught.value.where)
 
