@@ -13,8 +13,8 @@ from cdc_assets.engine.run import run_snapshot, run_sync
 from resources.model.table import TableId
 from tests import oracle
 from tests.e2e import child
+from tests.e2e.equality import EXAMPLES, FIRST, run_with_kills
 from tests.e2e.random_dml import TABLES, RandomDml
-from tests.e2e.test_equality import EXAMPLES, FIRST, run_with_kills
 from tests.mysql.room import tcp_settings
 from tests.servers.mysql import FamilyServer
 from tests.sinks.kafka_room import Room, fold, plain

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,7 @@ import pytest
 
 from tests import oracle
 from tests.e2e import child
-from tests.e2e.random_dml import TABLES, RandomDml
-from tests.e2e.test_equality import EXAMPLES, FIRST, run_with_kills
-from tests.mysql.room import tcp_settings
+from tests.e2e.equality import histories_end_equal
 from tests.sinks.postgres_room import Room
 from tests.sinks.postgres_room import room as room
 
@@ -22,36 +19,11 @@ from tests.sinks.postgres_room import room as room
 def test_random_dml_with_kills_ends_equal_in_postgres(
     mysql: Any, room: Room, tmp_path: Path
 ) -> None:
-    kills = 0
-    for seed in range(FIRST, FIRST + EXAMPLES):
-        home = tmp_path / str(seed)
-        home.mkdir()
-        kills += _one_history(mysql, room, home, seed)
-    assert kills >= EXAMPLES, "too few runs were killed for this test to mean anything"
+    def target(home: Path, database: str) -> dict[str, Any]:
+        return {"postgres": room.url(room.database(str(home)))}
 
+    def rows(setup: child.Setup, table: str) -> list[tuple[Any, ...]]:
+        with room.connect(room.database(str(setup.home))) as there:
+            return oracle.postgres_rows(there, setup.database, table)
 
-def _one_history(server: Any, room: Room, home: Path, seed: int) -> int:
-    rnd = random.Random(seed)
-    database, target = f"to_postgres_{seed}", room.database(str(home))
-    server.execute(f"DROP DATABASE IF EXISTS {database}", f"CREATE DATABASE {database}")
-    setup = child.Setup(tcp_settings(server), database, home, postgres=room.url(target))
-    writers = RandomDml(server.connect, database, seed)
-    writers.create(rnd.choice((0, 30, 150)))
-    writers.start()
-    try:
-        kills = run_with_kills(setup, rnd)
-    finally:
-        writers.stop()
-    assert child.run(setup, "sync")
-    connection = server.connect()
-    with room.connect(target) as there:
-        for table in TABLES:
-            difference = oracle.compare(
-                table,
-                oracle.mysql_rows(connection, database, table),
-                oracle.postgres_rows(there, database, table),
-            )
-            assert not difference, f"seed {seed}: {difference}"
-    connection.close()
-    server.execute(f"DROP DATABASE {database}")
-    return kills
+    histories_end_equal(mysql, tmp_path, "to_postgres", target, rows)

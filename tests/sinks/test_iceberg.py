@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from resources.sinks.contract import Sink
-from resources.sinks.iceberg import IcebergSink
-from tests.contracts.sink_shared_steps import ALL_STEPS
-from tests.contracts.sink_suite import SinkSuite
-from tests.strategies import COLUMN_TYPES, WIDE_DECIMALS
+from tests.contracts.lake_killed import LakeSuite, kill_before_every_write, steps_beside
+from tests.sinks.iceberg_room import IcebergRoom
 
 
-class TestIcebergSink(SinkSuite):
-    column_types = (*COLUMN_TYPES, *WIDE_DECIMALS)
+class TestIcebergSink(IcebergRoom, LakeSuite):
+    """The suite."""
+
+    killer = "tests.sinks.kill_iceberg"
     torn = frozenset({"merge"})
-    """Steps whose writer is killed before every write, not only at the points in them."""
-
-    def open(self, place: str) -> IcebergSink:
-        return IcebergSink(place, types={"decimal_overflow": "text"})
-
-    def killed(self, step: str, place: str) -> Iterator[tuple[str, Sink]]:
-        yield from super().killed(step, place)
-        if step not in self.torn:
-            return
-        folder = Path(f"{place}-writes")
-        folder.mkdir()
-        command = [sys.executable, "-m", "tests.sinks.kill_iceberg", step, str(folder)]
-        subprocess.run(command, check=True, timeout=300)
-        lakes = sorted(folder.glob("[0-9]*"))
-        assert lakes
-        for lake in lakes:  # tables hold the place they were made at
-            place_of_all = lake.rename(folder / "lake")
-            with IcebergSink(str(place_of_all)) as sink:
-                yield lake.name, sink
-            shutil.rmtree(place_of_all)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("step", sorted(set(ALL_STEPS) - TestIcebergSink.torn))
+@pytest.mark.parametrize("step", steps_beside(TestIcebergSink))
 def test_killed_before_every_write(step: str, tmp_path: Path) -> None:
-    class Torn(TestIcebergSink):
-        torn = frozenset({step})
-
-    Torn().test_killed_between_any_two_statements(step, str(tmp_path / "shop"))
+    kill_before_every_write(TestIcebergSink, step, str(tmp_path / "shop"))
