@@ -50,7 +50,11 @@ class Reduced:
 
 
 def reduce_changes(
-    batches: Sequence[pa.RecordBatch], key: tuple[str, ...], *, taken: bool = False
+    batches: Sequence[pa.RecordBatch],
+    key: tuple[str, ...],
+    gone: Sequence[pa.RecordBatch] = (),
+    *,
+    taken: bool = False,
 ) -> Reduced:
     """Reduce changes to the last one per key.
 
@@ -58,6 +62,8 @@ def reduce_changes(
         batches: At least one batch (it may be empty) of `change_schema(table)`, all of one
             schema, `_cdc_seq` strictly increasing over all of them.
         key: Names of the key columns.
+        gone: Further changes that leave no row, of their key columns and those of changes;
+            `_cdc_seq` strictly increasing over them, and none that `batches` have.
         taken: Whether `batches` is a list that is emptied on the way. Where nobody else has a
             batch, its memory is free for what is kept of the next one.
 
@@ -71,25 +77,32 @@ def reduce_changes(
     columns = [n for n in names if n not in {f.name for f in CHANGE_FIELDS}]
     for name in key:
         _require(name, names)
-    changes = pa.Table.from_batches([batch.select([*key, OP, SEQ]) for batch in batches])
+    rows = sum(batch.num_rows for batch in batches)
+    changes = pa.Table.from_batches([b.select([*key, OP, SEQ]) for b in (*batches, *gone)])
     ops, seqs = _numbers(changes[OP]), _numbers(changes[SEQ])
-    if bool(np.any(seqs[1:] <= seqs[:-1])):
-        raise ValueError("_cdc_seq is not strictly increasing over the batches")
-    last = _last_of_each(_key_codes(changes, key))
+    order = np.argsort(seqs, kind="stable") if gone else None
+    for part in (seqs[:rows], seqs[rows:], seqs if order is None else seqs[order]):
+        if bool(np.any(part[1:] <= part[:-1])):
+            raise ValueError("_cdc_seq is not strictly increasing over the batches")
+    last = _last_of_each(_key_codes(changes, key), order)
     upsert = (ops == RowKind.INSERT) | (ops == RowKind.UPDATE_AFTER)
     shape = batches[0].select(columns).schema
     rest = batches if taken and isinstance(batches, list) else list(batches)
     return Reduced(
-        upserts=_kept(rest, shape, last & upsert),
+        upserts=_kept(rest, shape, (last & upsert)[:rows]),
         upsert_seq=from_numbers(pa.uint64(), seqs[last & upsert]),
         deletes=_kept(changes.to_batches(), changes.select(list(key)).schema, last & ~upsert),
-        last_seq=int(seqs[-1]) if len(seqs) else 0,
+        last_seq=int(seqs.max()) if len(seqs) else 0,
         counts={k.name.lower(): int(np.count_nonzero(ops == k)) for k in RowKind},
     )
 
 
-def _last_of_each(codes: Codes) -> npt.NDArray[np.bool_]:
-    """Return True where no later row has the same code."""
+def _last_of_each(codes: Codes, order: Codes | None = None) -> npt.NDArray[np.bool_]:
+    """Return True where no later row has the same code; `order` has the rows as they came."""
+    if order is not None:
+        last = np.empty(len(codes), dtype=bool)
+        last[order] = _last_of_each(codes[order])
+        return last
     if not len(codes):
         return np.zeros(0, dtype=bool)
     rows = np.arange(len(codes), dtype=np.int32 if len(codes) < 2**31 else np.int64)

@@ -37,10 +37,12 @@ class Shaped:
     Args:
         rows: They; changes keep their `_cdc_*` columns.
         failed: Rows of those handed in that are not among them.
+        gone: Changes that leave no row, if they are not among `rows`: keys and `_cdc_*` columns.
     """
 
     rows: pa.RecordBatch
     failed: tuple[BadRow, ...] = ()
+    gone: pa.RecordBatch | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,10 @@ class Shaping:
         """
         return self._shape(rows, lambda t, r: t.apply(r, context()))
 
+    def split(self, rows: pa.RecordBatch, context: Callable[[], BatchContext]) -> Shaped:
+        """Shape changes, with those that leave no row apart where that saves work; as `changes`."""
+        return self._shape(rows, lambda t, r: t.split(r, context()))
+
     def rows(self, rows: pa.RecordBatch, context: Callable[[], BatchContext]) -> Shaped:
         """Shape rows of a snapshot's chunk: rows of the source's own columns; as `changes`."""
         return self._shape(rows, lambda t, r: t.apply_rows(r, context()))
@@ -132,7 +138,7 @@ class Shaping:
         apply: Callable[[Transform, pa.RecordBatch], Transformed],
     ) -> Shaped:
         failed: list[BadRow] = []
-        numbers = None
+        numbers = gone = None
         if self.mapped is not self.source:
             found = map_rows(rows, self.source, self.mapped, self._counts(rows))
             failed = list(found.bad)
@@ -140,12 +146,14 @@ class Shaping:
             numbers = None if found.keep is None else np.flatnonzero(found.keep)
         if self.transform is not None:
             done = apply(self.transform, rows)
-            rows = done.rows
+            rows, gone = done.rows, done.gone
             failed += [
                 bad if numbers is None else bad._replace(row=int(numbers[bad.row]))
                 for bad in done.failed
             ]
-        return Shaped(self._with_constants(rows), tuple(sorted(failed, key=lambda bad: bad.row)))
+        failed.sort(key=lambda bad: bad.row)
+        gone = None if gone is None else self._with_constants(gone)
+        return Shaped(self._with_constants(rows), tuple(failed), gone)
 
     def _counts(self, rows: pa.RecordBatch) -> Callable[[str], Mask] | None:
         """Return which values count: of rows that are deleted by key, those it is made of."""

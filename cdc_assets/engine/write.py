@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,18 +57,18 @@ class Writing:
             DirtyLimitExceeded: Too many rows had to be set aside.
         """
         target = self.columns.target(self.shaping)
-        done = [self._shaped(batch) for batch in group.batches]
+        appends = target.mode == "append"
+        done = self._shaped(group, appends)
         failed = [batch.failed for batch in done]
         shaped = [batch.rows for batch in done]
+        gone = [batch.gone for batch in done if batch.gone is not None]
         del done  # the reduction takes the rows out of the list
         _count(self.report, group)
-        if not any(failed):
-            _release(group, self.shaping.source.key)
-        if target.mode == "append":
+        if appends:
             rows, seqs = self._conformed_changes(target, shaped)
             deletes = None
         else:
-            reduced = self._reduced(target, group, shaped)
+            reduced = self._reduced(target, group, shaped, gone)
             rows, seqs, deletes = self._conformed(target, reduced)
         if any(failed):
             key = self.shaping.source.key
@@ -79,20 +80,39 @@ class Writing:
         self.report.upserted += written.upserted
         self.report.deleted += written.deleted
 
-    def _shaped(self, batch: pa.RecordBatch) -> Shaped:
-        segment = segment_of(batch.column(SEQ)[0].as_py())
-        table = self.shaping.source.table
-        return self.shaping.changes(batch, lambda: self.pipeline.context(table, segment))
+    def _shaped(self, group: Group, appends: bool) -> list[Shaped]:
+        """Shape the batches; keep of each that did not fail what says which rows it had.
 
-    def _reduced(self, target: TargetTable, group: Group, shaped: list[pa.RecordBatch]) -> Reduced:
+        Memory of one is so used again for the next: pages new to the process cost more than the
+        expressions that fill them.
+        """
+        shape = self.shaping.changes if appends else self.shaping.split
+        table = self.shaping.source.table
+        names = [*self.shaping.source.key, *(field.name for field in CHANGE_FIELDS)]
+        done: list[Shaped] = []
+        for number, batch in enumerate(group.batches):
+            segment = segment_of(batch.column(SEQ)[0].as_py())
+            shaped = shape(batch, partial(self.pipeline.context, table, segment))
+            if not shaped.failed:
+                group.batches[number] = batch.select(names)
+            done.append(shaped)
+        return done
+
+    def _reduced(
+        self,
+        target: TargetTable,
+        group: Group,
+        shaped: list[pa.RecordBatch],
+        gone: list[pa.RecordBatch],
+    ) -> Reduced:
         if not target.schema.key:
             raise SchemaMismatch(
                 f"table {self.report.table} has no key any more, so its changes cannot be merged",
                 where=f"segment {segment_of(self.fence.new)}",
                 remedy="give it a primary key, or list it under pipeline.append",
             )
-        keys = [batch.select([*target.schema.key, SEQ]) for batch in shaped]
-        reduced = reduce_changes(shaped, target.schema.key, taken=True)
+        keys = [batch.select([*target.schema.key, SEQ]) for batch in (*shaped, *gone)]
+        reduced = reduce_changes(shaped, target.schema.key, gone, taken=True)
         supersede(self.pipeline, self.shaping, target, group.batches, keys)
         return reduced
 
@@ -144,15 +164,6 @@ def _once(
     if deletes is None:
         return sink.append(target, rows, fence)
     return sink.merge(target, rows, deletes, fence)
-
-
-def _release(group: Group, key: Sequence[str]) -> None:
-    """Keep of a group what says which rows it had, so that memory of the rest is used again.
-
-    Measured: a transformed merge takes a fifth less CPU, since fewer pages are new to the process.
-    """
-    names = [*key, *(field.name for field in CHANGE_FIELDS)]
-    group.batches[:] = [batch.select(names) for batch in group.batches]
 
 
 def _count(report: TableReport, group: Group) -> None:

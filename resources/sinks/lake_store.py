@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -114,6 +114,19 @@ class LakeStore:
             if self.local:
                 Path(self.path(name)).parent.mkdir(parents=True, exist_ok=True)
             return self.filesystem.open_output_stream(self.path(name))
+
+    def persist(self, names: Iterable[str]) -> None:
+        """Make finished files durable: a power cut must not keep a commit and lose its files."""
+        if not self.local:
+            return
+        paths = [Path(self.path(name)) for name in names]
+        with self.translated(""):
+            for path in (*paths, *sorted({path.parent for path in paths})):
+                opened = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(opened)
+                finally:
+                    os.close(opened)
 
     def list(self, folder: str) -> list[str]:
         """Return the names of all files under a folder, sorted; none if it is not there."""

@@ -64,6 +64,22 @@ def test_equals_one_by_one(changes: Changes, cuts: list[int]) -> None:
     }
 
 
+@given(change_sequences(table_schemas(ALL_TYPES, ALL_KEYS), max_size=40), st.data())
+@settings(max_examples=60, deadline=None)
+def test_changes_apart_that_leave_no_row_count_in_their_place(
+    changes: Changes, data: st.DataObject
+) -> None:
+    batch, key = changes.batch(), changes.schema.key
+    apart = [k in (DEL, UB) and data.draw(st.booleans()) for k, _ in changes.rows]
+    gone = batch.filter(pa.array(apart, pa.bool_())).select([*key, "_cdc_op", "_cdc_seq"])
+    rest = batch.filter(pa.array([not a for a in apart], pa.bool_()))
+    reduced, whole = reduce_changes([rest], key, [gone]), reduce_changes([batch], key)
+    assert comparable(reduced.upserts) == comparable(whole.upserts)
+    assert comparable(reduced.deletes) == comparable(whole.deletes)
+    assert reduced.upsert_seq.equals(whole.upsert_seq)
+    assert (reduced.last_seq, reduced.counts) == (whole.last_seq, whole.counts)
+
+
 def test_insert_delete_insert() -> None:
     assert reduce_small((INS, 1, "a"), (DEL, 1, "a"), (INS, 1, "b")) == ({1: "b"}, set())
 

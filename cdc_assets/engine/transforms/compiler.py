@@ -41,6 +41,9 @@ class Plan:
         key: Indices of the outputs that are the key.
         needed: Source columns anything reads.
         watched: Source columns whose change changes the output key beside the source's key.
+        first: The filter alone, where it can be judged before anything else is computed: the key
+            is not computed, and nothing is called twice.
+        passed: What becomes of rows that passed it.
     """
 
     rule: TransformRule
@@ -53,6 +56,8 @@ class Plan:
     key: tuple[int, ...]
     needed: frozenset[str]
     watched: frozenset[str]
+    first: Program | None = None
+    passed: Plan | None = None
 
 
 def compile_plan(rule: TransformRule, schema: TableSchema) -> Plan:
@@ -78,7 +83,7 @@ def compile_plan(rule: TransformRule, schema: TableSchema) -> Plan:
     _check(rule, scope, outputs, where_true, program)
     reads = [*(o.value for o in outputs), *conditions, *([where_true] if where_true else [])]
     key_reads = _columns(outputs[i].value for i in key)
-    return Plan(
+    plan = Plan(
         rule,
         TableSchema(
             schema.table,
@@ -95,6 +100,11 @@ def compile_plan(rule: TransformRule, schema: TableSchema) -> Plan:
         _columns(reads) | frozenset(schema.key),
         key_reads - frozenset(schema.key),
     )
+    if where_true is None or set(key) & set(computed):
+        return plan
+    first = Program(scope, [where_true])
+    passed = replace(plan, filtered=False, program=Program(scope, [*columns, *conditions]))
+    return plan if first.calls else replace(plan, first=first, passed=passed)
 
 
 def lineage(plan: Plan) -> dict[str, frozenset[str]]:

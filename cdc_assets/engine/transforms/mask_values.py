@@ -17,31 +17,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cdc_assets.engine.casts import valid
 from cdc_assets.engine.transforms.rule import Mask
 from cdc_assets.engine.transforms.typed import is_bytes, is_text
-from resources.model.arrays import from_mask
+from resources.model.arrays import pack_bits
 from resources.model.keys import key_text
 
 DIGEST = 64
 """Hex digits of a SHA-256."""
-_BLOCK = 64
-"""Bytes SHA-256 takes at once."""
 REDACTED = "***"
+Bytes = npt.NDArray[np.uint8]
 
 
 def digests_of(values: pa.Array, mask: Mask) -> pa.Array:
-    """Return digests in hex; each distinct value of the array is hashed once."""
-    raw = values
-    if is_text(values.type):
-        raw = values.cast(pa.large_binary() if values.type == pa.large_string() else pa.binary())
-    encoded = pc.dictionary_encode(raw)
-    found = encoded.dictionary.to_pylist()
-    if raw.type not in (pa.binary(), pa.large_binary()):
-        found = [canonical(v) for v in found]
-    digests = b"".join(map(_digest(mask), found)).hex().encode("ascii")
-    offsets = np.arange(len(found) + 1, dtype=np.int32) * DIGEST
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(digests)]
-    return pa.Array.from_buffers(pa.string(), len(found), buffers).take(encoded.indices)
+    """Return digests in hex, as strings."""
+    if is_text(values.type) or is_bytes(values.type):
+        return _digests(values, mask)
+    encoded = pc.dictionary_encode(values)
+    found = [canonical(v) for v in encoded.dictionary.to_pylist()]
+    return _digests(pa.array(found, pa.binary()), mask).take(encoded.indices)
 
 
 def masked_key(value: Any, type_: pa.DataType, mask: Mask) -> str:  # noqa: ANN401 - JSON value
@@ -50,7 +44,8 @@ def masked_key(value: Any, type_: pa.DataType, mask: Mask) -> str:  # noqa: ANN4
         value = bytes.fromhex(value[2:])
     elif pa.types.is_decimal(type_):
         value = Decimal(value)
-    return _digest(mask)(canonical(value)).hex()
+    digest: str = digests_of(pa.array([canonical(value)], pa.binary()), mask)[0].as_py()
+    return digest
 
 
 def canonical(value: Any) -> bytes:  # noqa: ANN401 - any Arrow value
@@ -71,22 +66,52 @@ def canonical(value: Any) -> bytes:  # noqa: ANN401 - any Arrow value
     return str(value).encode()
 
 
-def _digest(mask: Mask) -> Callable[[bytes], bytes]:
-    salt, sha256 = mask.salt.encode(), hashlib.sha256
-    if mask.kind != "hmac":
-        return lambda value: sha256(salt + value).digest()
-    # What the key does to either hash is done once, not per value as `hmac.digest` does it: that
-    # takes a quarter of the time. RFC 2104, section 4.
-    key = (salt if len(salt) <= _BLOCK else sha256(salt).digest()).ljust(_BLOCK, b"\0")
-    inner, outer = (sha256(bytes(b ^ pad for b in key)) for pad in (0x36, 0x5C))
+def _digests(values: pa.Array, mask: Mask) -> pa.Array:
+    """Return the digests of texts or binary values."""
+    # Kernels take half a second to load, and few processes mask.
+    from cdc_assets.engine.transforms.mask_kernels import put_hex
+    from cdc_assets.engine.transforms.sha256 import BLOCK, SIZE, digests
 
-    def digest(value: bytes) -> bytes:
-        within, around = inner.copy(), outer.copy()
-        within.update(value)
-        around.update(within.digest())
-        return around.digest()
+    data, offsets, known = _parts(values)
+    salt = mask.salt.encode()
+    if mask.kind == "hmac":  # RFC 2104, section 2
+        key = (salt if len(salt) <= BLOCK else hashlib.sha256(salt).digest()).ljust(BLOCK, b"\0")
+        inner = digests(data, offsets, bytes(b ^ 0x36 for b in key))
+        places = np.arange(len(inner) + 1, dtype=np.int64) * SIZE
+        found = digests(inner.reshape(-1), places, bytes(b ^ 0x5C for b in key))
+    else:
+        found = digests(data, offsets, salt)
+    out, ends = np.empty(found.size * 2, np.uint8), np.empty(len(found) + 1, np.int32)
+    put_hex(found, known, out, ends)
+    return _built(pa.string(), known, ends, out)
 
-    return digest
+
+def _parts(values: pa.Array) -> tuple[Bytes, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the bytes of texts or binary values, where each begins and ends, and which there are.
+
+    All read only, so that kernels are compiled once for them.
+    """
+    large = values.type in (pa.large_string(), pa.large_binary())
+    kind = np.int64 if large else np.int32
+    offsets, data = np.zeros(1, np.int64), np.empty(0, np.uint8)
+    if len(values):  # else there may be no buffers
+        _, places, texts = values.buffers()
+        place = values.offset * np.dtype(kind).itemsize
+        offsets = np.frombuffer(places, kind, len(values) + 1, place).astype(np.int64)
+        data = np.frombuffer(texts, np.uint8) if texts else data
+    known = valid(values) if values.null_count else np.ones(len(values), bool)
+    for array in (data, offsets, known):
+        array.flags.writeable = False
+    return data, offsets, known
+
+
+def _built(
+    type_: pa.DataType, known: npt.NDArray[np.bool_], ends: npt.NDArray[Any], out: Bytes
+) -> pa.Array:
+    """Return the values that a kernel wrote."""
+    validity = None if known.all() else pack_bits(known)
+    buffers = [validity, pa.py_buffer(ends), pa.py_buffer(out[: ends[-1]])]
+    return pa.Array.from_buffers(type_, len(known), buffers)
 
 
 def _filled(values: pa.Array, value: object) -> pa.Array:
@@ -98,21 +123,15 @@ def _filled(values: pa.Array, value: object) -> pa.Array:
 
 def _partial(values: pa.Array, mask: Mask) -> pa.Array:
     """Hide the middle; of values too short to have one, everything."""
-    binary = is_bytes(values.type)
-    size = pc.binary_length(values) if binary else pc.utf8_length(values)
-    cut = pc.binary_slice if binary else pc.utf8_slice_codeunits
-    sign = pa.scalar(mask.character.encode() if binary else mask.character, values.type)
-    keep = mask.keep_first + mask.keep_last
-    hidden = pc.binary_repeat(
-        sign, pc.max_element_wise(pc.subtract(size, keep), 0, skip_nulls=False)
-    )
-    first = cut(values, 0, mask.keep_first)
-    last = (
-        cut(values, -mask.keep_last) if mask.keep_last else pa.scalar(sign.as_py()[:0], values.type)
-    )
-    empty = pa.scalar(sign.as_py()[:0], values.type)
-    shown = pc.binary_join_element_wise(first, hidden, last, empty)
-    return pc.if_else(pc.greater(size, keep), shown, pc.binary_repeat(sign, size))
+    from cdc_assets.engine.transforms.mask_kernels import put_partial
+
+    data, offsets, known = _parts(values)
+    binary, sign = is_bytes(values.type), np.frombuffer(mask.character.encode(), np.uint8)
+    out = np.empty(int(offsets[-1] - offsets[0]) * len(sign), np.uint8)
+    ends = np.empty_like(offsets)
+    put_partial(data, offsets, known, mask.keep_first, mask.keep_last, sign, binary, out, ends)
+    made = pa.large_binary() if binary else pa.large_string()
+    return _built(made, known, ends, out).cast(values.type)
 
 
 def _truncate(values: pa.Array, mask: Mask) -> pa.Array:
@@ -142,28 +161,16 @@ def _phone(values: pa.Array, mask: Mask) -> pa.Array:
 
     What has no digits at all is no number, and is hidden as a whole.
     """
-    plain = values.cast(pa.large_string())
-    offsets = np.frombuffer(plain.buffers()[1], np.int64, len(plain) + 1, plain.offset * 8)
-    text = plain.buffers()[2]
-    low, high = int(offsets[0]), int(offsets[-1])
-    data = np.frombuffer(text, np.uint8, high - low, low) if text else np.empty(0, np.uint8)
-    if len(mask.character.encode()) > 1 or bool((data > 127).any()):
+    from cdc_assets.engine.transforms.mask_kernels import put_phones
+
+    data, offsets, known = _parts(values)
+    out = np.empty(int(offsets[-1] - offsets[0]) + len(REDACTED) * len(known), np.uint8)
+    ends, sign = np.empty_like(offsets), ord(mask.character)
+    if sign > 127 or not put_phones(data, offsets, known, mask.keep_last, sign, out, ends):
         distinct = pc.dictionary_encode(values)
         hidden = [phone_text(v, mask) for v in distinct.dictionary.to_pylist()]
         return pa.array(hidden, values.type).take(distinct.indices)
-    digit = (data >= ord("0")) & (data <= ord("9"))
-    ends: npt.NDArray[np.integer[Any]] = np.zeros(
-        len(data) + 1, np.int32 if len(data) < 2**31 else np.int64
-    )
-    np.cumsum(digit, out=ends[1:])
-    first, last = ends[offsets[:-1] - low], ends[offsets[1:] - low]
-    shown = np.where(last - first > mask.keep_last, mask.keep_last, 0)
-    border = np.repeat(last - shown, np.diff(offsets))  # digits up to here are hidden
-    masked = np.where(digit & (ends[1:] <= border), np.uint8(ord(mask.character)), data)
-    buffers = [None, pa.py_buffer(offsets - low), pa.py_buffer(masked)]
-    texts = pa.Array.from_buffers(pa.large_string(), len(plain), buffers).cast(values.type)
-    numbers = pc.if_else(from_mask(last > first), texts, pa.scalar(REDACTED, values.type))
-    return pc.if_else(values.is_valid(), numbers, pa.scalar(None, values.type))
+    return _built(pa.large_string(), known, ends, out).cast(values.type)
 
 
 def phone_text(value: str, mask: Mask) -> str:

@@ -134,6 +134,9 @@ class Program:
     Args:
         scope: What they were translated with.
         columns: The expressions; none of them a bare column.
+
+    Attributes:
+        calls: Whether there are Python functions in them.
     """
 
     def __init__(self, scope: SourceScope, columns: Sequence[Typed]) -> None:
@@ -144,6 +147,7 @@ class Program:
         self._stages = [
             [c for c in calls if c.stage == s] for s in sorted({c.stage for c in calls})
         ]
+        self.calls: bool = bool(calls)
         self._meta = sorted(k for k in used if metadata_of(k))
         self._source = sorted(k for k in used if is_column(k))
 

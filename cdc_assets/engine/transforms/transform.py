@@ -22,6 +22,7 @@ from cdc_assets.engine.conform import BadRow
 from cdc_assets.engine.transforms.compiler import Plan, compile_plan, lineage
 from cdc_assets.engine.transforms.evaluate import Selected, bits_of
 from cdc_assets.engine.transforms.metadata import METADATA, BatchContext
+from cdc_assets.engine.transforms.outputs import Output
 from cdc_assets.engine.transforms.python_functions import file_version
 from cdc_assets.engine.transforms.rule import TransformRule
 from resources.errors import TerminalError
@@ -32,6 +33,7 @@ from resources.model.table import TableSchema
 Mask = npt.NDArray[np.bool_]
 FILTER = "filter"
 """The column a failed row names when it was the filter that failed."""
+_UNJUDGED = "the filter cannot be evaluated for this row"
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,14 @@ class Transformed:
         rows: The rows, in the order given.
         failed: Rows that are not among them since they failed, by index.
         skipped: After-images that the filter or a row rule refused.
+        gone: Changes that leave no row, if they are not among `rows`: the columns of the key and
+            those of changes.
     """
 
     rows: pa.RecordBatch
     failed: list[BadRow]
     skipped: int
+    gone: pa.RecordBatch | None = None
 
 
 class Transform:
@@ -71,6 +76,8 @@ class Transform:
         )
         self.needed: frozenset[str] = plan.needed
         self.watched: frozenset[str] = plan.watched
+        by_key = plan.passed is not None and not append and not plan.rule.soft_delete
+        self._passed = Transform(plan.passed, append) if plan.passed and by_key else None
 
     def apply(self, rows: pa.RecordBatch, context: BatchContext) -> Transformed:
         """Transform changes.
@@ -88,6 +95,44 @@ class Transform:
             ConfigError: A Python function returned something else than it declares.
         """
         return self._transform(rows, context, to_numbers(rows.column(OP)))
+
+    def split(self, rows: pa.RecordBatch, context: BatchContext) -> Transformed:
+        """Transform changes, with those that leave no row apart, as keys.
+
+        Nothing is computed for them where the filter can be judged first. Arguments and errors as
+        `apply`.
+        """
+        if self._passed is None or self._plan.first is None:
+            return self.apply(rows, context)
+        ops = to_numbers(rows.column(OP))
+        after = (ops == RowKind.INSERT) | (ops == RowKind.UPDATE_AFTER)
+        found = self._plan.first.run(rows, context)[0]
+        whole = after & _true(found.values)
+        leaves = ~whole & (ops != RowKind.INSERT)
+        leaves[found.failed[after[found.failed]]] = False
+        done = self._passed.apply(rows if whole.all() else rows.filter(from_mask(whole)), context)
+        failed = [BadRow(i, FILTER, _UNJUDGED) for i in found.failed.tolist() if after[i]]
+        skipped = np.count_nonzero(after & ~whole) - len(failed) + done.skipped
+        places = np.flatnonzero(whole)
+        failed += [bad._replace(row=int(places[bad.row])) for bad in done.failed]
+        failed.sort(key=lambda bad: bad.row)
+        gone = self._keys(rows.filter(from_mask(leaves)), context) if leaves.any() else None
+        return Transformed(done.rows, failed, int(skipped), gone)
+
+    def _keys(self, rows: pa.RecordBatch, context: BatchContext) -> pa.RecordBatch:
+        """Return the keys of changes that leave no row, but of those without one."""
+        arrays = [_plain(self._plan.outputs[i], rows, context) for i in self._plan.key]
+        fields = [self._changes.field(name) for name in self.schema.key]
+        known = np.ones(rows.num_rows, bool)
+        for values in arrays:
+            if values.null_count:
+                known &= bits_of(values.is_valid())
+        ops = to_numbers(rows.column(OP))
+        kinds = np.where(ops == RowKind.UPDATE_AFTER, np.uint8(RowKind.DELETE), ops)
+        own = {OP: from_numbers(pa.uint8(), kinds)}
+        arrays += [own.get(f.name) or rows.column(f.name) for f in CHANGE_FIELDS]
+        keys = pa.RecordBatch.from_arrays(arrays, schema=pa.schema([*fields, *CHANGE_FIELDS]))
+        return keys if known.all() else keys.filter(from_mask(known))
 
     def apply_rows(self, rows: pa.RecordBatch, context: BatchContext) -> Transformed:
         """Transform rows of a snapshot: columns of the table alone, all of them inserts.
@@ -152,7 +197,7 @@ class _Batch:
         if not self._plan.filtered:
             return np.ones(len(judged), bool)
         found = self._found[len(self._plan.computed)]
-        self._fail(found, judged, FILTER, "the filter cannot be evaluated for this row")
+        self._fail(found, judged, FILTER, _UNJUDGED)
         return ~judged | _true(found.values)
 
     def accepts(self, rows: Mask) -> Mask:
@@ -219,10 +264,7 @@ class _Batch:
         return [self._errors[i] for i in sorted(self._errors)]
 
     def _plain(self, i: int) -> pa.Array:
-        output = self._plan.outputs[i]
-        if output.source is not None:
-            return self._rows.column(output.source)
-        return METADATA[output.metadata or ""].read(self._rows, self._context)
+        return _plain(self._plan.outputs[i], self._rows, self._context)
 
     def _fail(self, found: Selected, rows: Mask, column: str, message: str) -> None:
         if len(found.failed):
@@ -250,6 +292,13 @@ def _outcome(
     elif left.any():
         kinds = np.where(left, np.uint8(RowKind.DELETE), ops)
     return kept, kinds.astype(np.uint8, copy=False)
+
+
+def _plain(output: Output, rows: pa.RecordBatch, context: BatchContext) -> pa.Array:
+    """Return an output column that nothing computes."""
+    if output.source is not None:
+        return rows.column(output.source)
+    return METADATA[output.metadata or ""].read(rows, context)
 
 
 def _true(values: pa.Array) -> Mask:

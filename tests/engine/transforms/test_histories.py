@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdc_assets.engine.reduce import reduce_changes
-from cdc_assets.engine.transforms.rule import TransformRule
+from cdc_assets.engine.transforms.rule import RowRule, TransformRule
 from cdc_assets.engine.transforms.transform import Transform, compile_transform
 from resources.model.change import RowKind
 from resources.model.table import Column, TableId, TableSchema
@@ -67,7 +67,8 @@ def folded(transform: Transform, changes: list[Change], cuts: int) -> dict[Any, 
     size = max(1, len(changes) // (cuts + 1))
     for start in range(0, len(changes), size):
         batch = change_rows(changes[start : start + size], TABLE, start + 1)
-        reduced = reduce_changes([transform.apply(batch, CONTEXT).rows], key)
+        done = transform.split(batch, CONTEXT)
+        reduced = reduce_changes([done.rows], key, [done.gone] if done.gone is not None else [])
         for row in reduced.deletes.to_pylist():
             target.pop(tuple(row[k] for k in key), None)
         for row in reduced.upserts.to_pylist():
@@ -143,6 +144,36 @@ def test_soft_deletes_keep_every_row_that_was_there(actions: Any, cuts: int) -> 
     gone = {k[0] for k, v in target.items() if v["_deleted"]}
     assert once - {k[0] for k in passing} <= gone
     assert loaded(transform, table) == living
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(RowKind), st.integers(0, 4) | st.none(),
+                       st.sampled_from(["x", "0", "1", "12"])), min_size=1, max_size=20),
+)  # fmt: skip
+@settings(max_examples=40)
+def test_changes_that_leave_no_row_are_the_same_apart_as_keys(changes: Any) -> None:
+    transform = transform_of(
+        "a",
+        "CAST(b AS DECIMAL(1, 0)) AS digit",  # 12 is none
+        schema=TABLE,
+        filter="CAST(b AS SIGNED) > 0",  # x is no number
+        primary_keys=("a",),
+        rules=(RowRule("small", "a", max="3", on_fail="skip"),),
+    )
+    batch = change_rows([(kind, {"id": 1, "a": a, "b": b}) for kind, a, b in changes], TABLE)
+    together, apart = transform.apply(batch, CONTEXT), transform.split(batch, CONTEXT)
+    gone = [] if apart.gone is None else apart.gone.to_pylist()
+    assert all(row["_cdc_op"] in (UB, DEL) for row in gone)
+    assert by_seq([*apart.rows.to_pylist(), *gone]) == by_seq(together.rows.to_pylist())
+    assert (apart.failed, apart.skipped) == (together.failed, together.skipped)
+
+
+def by_seq(rows: list[Row]) -> dict[int, Row]:
+    """What counts of changes: of those that leave no row the key alone."""
+    return {
+        r["_cdc_seq"]: r if r["_cdc_op"] in (INS, UA) else {"a": r["a"], "_cdc_op": r["_cdc_op"]}
+        for r in rows
+    }
 
 
 def test_each_kind_of_change_that_the_filter_refuses() -> None:

@@ -38,6 +38,9 @@ def one_column(type_: pa.DataType) -> TableSchema:
     )
 
 
+BINARY = one_column(pa.binary())
+
+
 def masked(mask: Mask, *values: Any, type_: pa.DataType | None = None) -> list[Any]:
     schema = one_column(type_ or pa.string())
     rows = snapshot_rows([{"id": n, "v": v} for n, v in enumerate(values)], schema)
@@ -108,6 +111,52 @@ def test_digests_are_those_of_salt_and_value_for_every_type(data: st.DataObject)
     assert masked(Mask("v", "hash", salt="salt"), *values, type_=type_) == hashes
     macs = [v if v is None else hmac.new(b"k", canonical(v), "sha256").hexdigest() for v in plain]
     assert masked(Mask("v", "hmac", salt="k"), *values, type_=type_) == macs
+
+
+@given(
+    st.lists(st.none() | st.binary(max_size=130), max_size=70),
+    st.text("s", max_size=130),
+    st.integers(0, 40),
+)
+@settings(max_examples=30)
+def test_digests_of_many_values_are_those_of_each(
+    values: list[bytes | None], salt: str, cut: int
+) -> None:
+    rows = snapshot_rows([{"id": n, "v": v} for n, v in enumerate(values)], BINARY).slice(cut)
+    hashes = [v if v is None else hashlib.sha256(salt.encode() + v).hexdigest() for v in values]
+    found = masker(Mask("v", "hash", salt=salt), schema=BINARY).apply(rows).column("v")
+    assert found.to_pylist() == hashes[cut:]
+    key = salt + "k"
+    macs = [v if v is None else hmac.new(key.encode(), v, "sha256").hexdigest() for v in values]
+    found = masker(Mask("v", "hmac", salt=key), schema=BINARY).apply(rows).column("v")
+    assert found.to_pylist() == macs[cut:]
+    found.validate(full=True)
+
+
+@given(
+    st.lists(st.none() | st.text(max_size=8), max_size=9),
+    st.integers(0, 3),
+    st.integers(0, 3),
+    st.sampled_from("*é•"),
+)
+@settings(max_examples=60)
+def test_the_middle_of_many_texts_is_hidden_as_of_each_by_itself(
+    values: list[str | None], first: int, last: int, sign: str
+) -> None:
+    def hidden(value: str | None) -> str | None:
+        if value is None or len(value) <= first + last:
+            return value and sign * len(value)
+        middle = sign * (len(value) - first - last)
+        return value[:first] + middle + value[len(value) - last :]
+
+    mask = Mask("v", "partial", keep_first=first, keep_last=last, character=sign)
+    each = [hidden(v) for v in values]
+    assert masked(mask, *values) == each
+    schema = one_column(pa.string())
+    rows = snapshot_rows([{"id": n, "v": v} for n, v in enumerate(values)], schema)
+    part = masker(mask, schema=schema).apply(rows.slice(len(values) // 2)).column("v")
+    part.validate(full=True)
+    assert part.to_pylist() == each[len(values) // 2 :]
 
 
 def test_a_digest_of_text_is_what_other_tools_compute() -> None:
