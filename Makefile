@@ -36,6 +36,7 @@ $(STAMP): pyproject.toml
 	  echo "error: $$found cannot make a venv (on Debian: apt install python3-venv)" >&2; \
 	  rm -rf $(VENV); exit 1; fi
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test,dev,bench,plots,postgres]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps pypaimon==2.1.0
 	@touch $@
 
 # A server that cannot be had is reported here; its tests then fail and say why.

@@ -14,6 +14,7 @@ import dagster as dg
 from cdc_assets import naming
 from cdc_assets.failures import failures, named
 from cdc_assets.settings import PipelineSettings
+from cdc_assets.sink_lag import SINKS, judge_sinks, sinks_spec
 from cdc_assets.targets import Targets, find_targets
 from resources.model.table_id import TableId
 
@@ -33,24 +34,27 @@ SINCE = "state since"
 PROBLEMS = 50
 
 
-def build_checks(settings: PipelineSettings, targets: Targets) -> dg.AssetChecksDefinition:
+def build_checks(
+    settings: PipelineSettings, targets: Targets, *, with_log: bool = True
+) -> dg.AssetChecksDefinition:
     """Return the checks of a pipeline: `continuity` of the log, `dirty_rows` of every target.
 
     A target that several sources feed has a check for each, so that none answers for another.
+
+    Args:
+        settings: The pipeline's.
+        targets: Its targets.
+        with_log: Whether the log's check is among them; one of several sinks has it.
     """
-    dirty_rows = naming.check_name(settings.name, DIRTY_ROWS)
-    changes = dg.AssetKey(naming.changes_key(settings.name))
-    by_key = {dg.AssetKey(naming.table_key(settings.name, t)): t for t in targets.feeds}
+    dirty_rows = naming.check_name(settings.log_name, DIRTY_ROWS)
+    changes = dg.AssetKey(naming.changes_key(settings.log_name))
+    by_key = {dg.AssetKey(settings.table_key(t)): t for t in targets.feeds}
     limit = settings.dirty_data.max_rows
-    source = naming.source_of(settings.name)
+    source = settings.source_name
     of_source = f" on {source}" if source else ""
     specs = [
-        dg.AssetCheckSpec(
-            CONTINUITY,
-            asset=changes,
-            description="The segments of the change log follow each other without a hole or an "
-            "overlap, and every file is there.",
-        ),
+        *([_continuity_spec(changes)] if with_log else []),
+        *([sinks_spec(changes)] if with_log and settings.sink_name else []),
         *(
             dg.AssetCheckSpec(
                 dirty_rows,
@@ -71,10 +75,14 @@ def build_checks(settings: PipelineSettings, targets: Targets) -> dg.AssetChecks
         from cdc_assets.open import opened
 
         chosen = context.selected_asset_check_keys
-        with failures(), opened(settings, context.run.run_id, context.log.info) as pipeline:
+        run = opened(settings, context.run.run_id, context.log.info, joins=False)
+        with failures(), run as pipeline:
             if any(key.name == CONTINUITY for key in chosen):
                 passed, found = judge_continuity(pipeline.log.check())
                 yield _result(changes, CONTINUITY, passed, found)
+            if any(key.name == SINKS for key in chosen):
+                passed, found = judge_sinks(settings, pipeline)
+                yield _result(changes, SINKS, passed, found)
             wanted = {by_key[k.asset_key]: k.asset_key for k in chosen if k.name == dirty_rows}
             states = pipeline.tables.all()
             known = find_targets(pipeline.options.router, {*targets.tables(wanted), *states})
@@ -83,6 +91,15 @@ def build_checks(settings: PipelineSettings, targets: Targets) -> dg.AssetChecks
                 yield _result(wanted[target], dirty_rows, passed, found)
 
     return checks
+
+
+def _continuity_spec(changes: dg.AssetKey) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        CONTINUITY,
+        asset=changes,
+        description="The segments of the change log follow each other without a hole or an "
+        "overlap, and every file is there.",
+    )
 
 
 def judge_continuity(

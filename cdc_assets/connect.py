@@ -7,12 +7,15 @@ that loading a code location needs none of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from cdc_assets import naming
 from cdc_assets.connect_language import transform_rules
 from cdc_assets.settings import PipelineSettings
+from cdc_assets.settings import Sink as SinkSettings
+from cdc_assets.settings_existing import existing_of
 from cdc_assets.settings_kafka import KafkaSinkSettings
 from cdc_assets.settings_language import build_router
 from cdc_assets.settings_place import LogPlace
@@ -57,7 +60,7 @@ def open_source(
     if isinstance(source, SqlSourceSettings):
         return _polling_source(source, settings)
     shared: dict[str, Any] = {
-        "pipeline": settings.name,
+        "pipeline": settings.log_name,
         "include": source.tables,
         "exclude": source.exclude,
         "startup": _start(source.startup),
@@ -90,7 +93,7 @@ def _polling_source(source: SqlSourceSettings, settings: PipelineSettings) -> So
         connect_args=_poll_arguments(source, settings.where("source", "tls")),
         poll_interval=source.poll_interval,
         zero_dates=settings.dirty_data.zero_dates,
-        pipeline=settings.name,
+        pipeline=settings.log_name,
         include=source.tables,
         exclude=source.exclude,
         page_rows=source.page_rows,
@@ -178,7 +181,7 @@ def sink_opener(settings: PipelineSettings) -> Callable[[], Sink]:
     from resources.sinks.registry import open_sink
 
     sink = settings.sink
-    options = sink_options(sink, naming.file_of(settings.name))
+    options = sink_options(sink, naming.member_name(settings.whole.name, "", settings.sink_name))
     return lambda: open_sink(sink.type, options)
 
 
@@ -195,7 +198,7 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
     from cdc_assets.engine.rules import Transforms
 
     source, pipeline, dirty = settings.source, settings.pipeline, settings.dirty_data
-    writers, sink = sink_writers(settings.sink), settings.sink
+    writers = sink_writers(settings.sink)
     snapshot = source.snapshot if isinstance(source, MySQLSourceSettings) else SnapshotOptions()
     return EngineOptions(
         capture_filter=settings.capture_filter(),
@@ -209,11 +212,8 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
         writers=writers,
         chunk_rows=snapshot.chunk_rows,
         parallel=snapshot.parallel,
-        server=naming.source_of(settings.name) or source.server,
-        # A topic keeps every change: there is nothing to be said about it.
-        append=("*.*",) if isinstance(sink, KafkaSinkSettings) else pipeline.append,
-        append_loads=isinstance(sink, KafkaSinkSettings),
-        before_images=isinstance(sink, KafkaSinkSettings) and sink.before,
+        server=settings.source_name or source.server,
+        **_of_sink(settings, settings.sink),
         router=build_router(settings),
         transforms=Transforms(transform_rules(settings), pipeline.keep, pipeline.type_mapping),
         policy=pipeline.schema_changes.policy(),
@@ -227,6 +227,28 @@ def engine_options(settings: PipelineSettings) -> EngineOptions:
         rows_per_second=settings.rate.rows_per_second,
         bytes_per_second=settings.rate.bytes_per_second,
     )
+
+
+def for_sink(options: EngineOptions, settings: PipelineSettings) -> EngineOptions:
+    """Return what another sink of the same change log wants of it; no secret of that is needed.
+
+    Args:
+        options: Of a sink of the log.
+        settings: Of the other one.
+    """
+    return replace(options, **_of_sink(settings, settings.sink))
+
+
+def _of_sink(settings: PipelineSettings, sink: SinkSettings) -> dict[str, Any]:
+    """Return the options that depend on the kind of sink."""
+    topics = isinstance(sink, KafkaSinkSettings)
+    return {
+        # A topic keeps every change: there is nothing to be said about it.
+        "append": ("*.*",) if topics else settings.pipeline.append,
+        "append_loads": topics,
+        "before_images": isinstance(sink, KafkaSinkSettings) and sink.before,
+        "existing": existing_of(settings),
+    }
 
 
 def _history(settings: PipelineSettings) -> Literal["snapshot", "log", "none"]:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from cdc_assets import naming
 from cdc_assets.failures import failures, stopped_failure
-from cdc_assets.members import ONLY_SOURCE, chosen_members, for_each_source, shown_for
+from cdc_assets.members import ONLY_SINK, ONLY_SOURCE, chosen_members, for_each_member, shown_for
 from cdc_assets.settings import PipelineFile, PipelineSettings, state_url
 from cdc_assets.specs import PIPELINE_TAG
 from resources.errors import ConfigError
@@ -58,6 +58,7 @@ class DecideConfig(dg.Config):
         "separated by semicolons.",
     )
     source: str = Field(default="", description=ONLY_SOURCE)
+    sink: str = Field(default="", description=ONLY_SINK)
     why: str = Field(default="", description="The reason, kept with the decision. Required.")
     who: str = Field(
         default="",
@@ -75,7 +76,7 @@ def build_decide_job(file: PipelineFile) -> dg.JobDefinition:
         with failures(context.retry_number):
             chosen = {
                 settings.name: _chosen(settings, config)
-                for settings in chosen_members(file, config.source)
+                for settings in chosen_members(file, config.source, config.sink)
             }
             if config.decision != "list" and not any(chosen.values()):
                 raise nothing_held(config, file.name)
@@ -87,7 +88,7 @@ def build_decide_job(file: PipelineFile) -> dg.JobDefinition:
                 elif chosen[settings.name]:
                     decide_changes(context, settings, pipeline, config, chosen[settings.name])
 
-        for_each_source(context, file, work, config.source)
+        for_each_member(context, file, work, config.source, config.sink)
 
     @dg.job(
         name=naming.job_name(file.name, "decide"),
@@ -113,7 +114,7 @@ def list_held(
     from cdc_assets.targets import find_targets
 
     targets = find_targets(pipeline.options.router, pipeline.tables.all()).feeds
-    text = held_report(pipeline.name, held, held_readers(context, pipeline.name, targets))
+    text = held_report(pipeline.name, held, held_readers(context, settings, targets))
     context.log.info(text)
     shown = {"held": len(held), "held changes": dg.MetadataValue.md(text)}
     context.add_output_metadata(shown_for(settings, shown))

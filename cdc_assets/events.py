@@ -83,7 +83,7 @@ class RunEvents:
         self._segment = self._checked = last.number if last else 0
         self._owed_checks: list[TableId] = []
         self._pages = pages or Pages(context)
-        self._source = naming.source_of(settings.name)
+        self._source = settings.source_name
         self._others: Mapping[str, Mapping[str, list[TableId]]] | None = None
 
     def add(self, report: TableReport) -> None:
@@ -139,7 +139,7 @@ class RunEvents:
     def check_owed(self) -> None:
         """Record the verdicts on assets whose results were yielded."""
         self._check_targets(self._owed_checks)
-        if self._pages.owes(naming.changes_key(self.settings.name)):
+        if self._pages.owes(naming.changes_key(self.settings.log_name)):
             self._check_log()
 
     def _is_due(self, target: TableId | None, now: float) -> bool:
@@ -162,7 +162,7 @@ class RunEvents:
                     self._target_windows.setdefault(route.target, set()).add(segment.window)
 
     def _report_changes(self, extra: Mapping[str, Any], now: float) -> None:
-        key = naming.changes_key(self.settings.name)
+        key = naming.changes_key(self.settings.log_name)
         for name, window in sorted(self._windows.items()):
             found = window_metadata(window.tables, window.segments)
             self._pages.materialize(key, name, found | dict(extra))
@@ -209,7 +209,7 @@ class RunEvents:
                     held_report(
                         self.pipeline.name,
                         waiting,
-                        held_readers(self.context, self.pipeline.name, [target]),
+                        held_readers(self.context, self.settings, [target]),
                     )
                 )
             self._pages.observe(self._key(target), shown)
@@ -221,7 +221,7 @@ class RunEvents:
         return {t for t, s in self.states.items() if s.status in checks.RESTING}
 
     def _key(self, target: TableId) -> list[str]:
-        return naming.table_key(self.settings.name, target)
+        return self.settings.table_key(target)
 
     def _was(self, table: TableId) -> str:
         before = self._before.get(table)

@@ -18,6 +18,7 @@ from cdc_assets.readers import Reader, asset_graph, find_readers
 if TYPE_CHECKING:
     from cdc_assets.engine.pipeline import Pipeline
     from cdc_assets.members import SourceState
+    from cdc_assets.settings import PipelineSettings
     from resources.model.table_id import TableId
     from resources.stores.schema_changes import SchemaChange
 
@@ -67,18 +68,18 @@ def held_report(
 
 def held_readers(
     context: dg.AssetExecutionContext | dg.OpExecutionContext,
-    pipeline: str,
+    settings: PipelineSettings,
     targets: Iterable[TableId],
 ) -> Readers:
     """Return what finds the assets that read what a change is about.
 
     Args:
         context: Of a run in the code location whose assets are meant.
-        pipeline: The pipeline's name.
+        settings: The pipeline's.
         targets: Those that changes may be about.
     """
     graph, instance = asset_graph(context), context.instance
-    keys = {str(t): dg.AssetKey(naming.table_key(pipeline, t)) for t in targets}
+    keys = {str(t): dg.AssetKey(settings.table_key(t)) for t in targets}
 
     def readers(change: SchemaChange) -> Sequence[Reader]:
         # A renamed column is read under a name that the change does not tell.

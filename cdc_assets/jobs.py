@@ -8,6 +8,7 @@ costs seconds and brings nothing here.
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import dagster as dg
@@ -20,13 +21,19 @@ from cdc_assets import naming, verdicts
 from cdc_assets.decide import build_decide_job
 from cdc_assets.failures import stopped_failure
 from cdc_assets.maintain import build_maintain_job
-from cdc_assets.members import ONLY_SOURCE, for_each_source
+from cdc_assets.members import ONLY_SINK, ONLY_SOURCE, for_each_log, for_each_member
 from cdc_assets.plan_job import build_plan_job
 from cdc_assets.refold import build_refold_job
 from cdc_assets.settings import PipelineFile, PipelineSettings
 from cdc_assets.snapshot import build_snapshots_job
 from cdc_assets.specs import PIPELINE_TAG, SNAPSHOT_TAG, has_snapshot, run_tags
+from cdc_assets.sync import build_sync_op
 from resources.model.table_id import TableId
+
+_WHAT = {
+    "sync": "Read the source's log up to now and merge every table it touches.",
+    "snapshot": "Load every table that is new or needs a snapshot, or one chosen partition.",
+}
 
 
 class ReplayConfig(dg.Config):
@@ -34,18 +41,19 @@ class ReplayConfig(dg.Config):
 
     table: str = Field(default="", description="Only this table, `database.table`; empty for all.")
     source: str = Field(default="", description=ONLY_SOURCE)
+    sink: str = Field(default="", description=ONLY_SINK)
 
 
 @dataclass(frozen=True)
-class SourceJobs:
-    """The jobs that read one source.
+class MemberJobs:
+    """The jobs of one source and sink.
 
     Args:
         sync: Reads the log and merges.
         snapshot: Loads tables; None if history comes through the log.
     """
 
-    sync: UnresolvedAssetJobDefinition
+    sync: dg.JobDefinition | UnresolvedAssetJobDefinition
     snapshot: UnresolvedAssetJobDefinition | None
 
 
@@ -54,8 +62,8 @@ class PipelineJobs:
     """The jobs of one pipeline file.
 
     Args:
-        sources: Those of every source, by the name of its pipeline.
-        together: Where there are several sources, those that read all of them.
+        members: Those of every source and sink, by the name of its pipeline.
+        together: Where there are several, those for all of them.
         replay: Puts dirty rows back.
         compact: Compacts the change log and applies retention.
         decide: Decides about schema changes that are held.
@@ -65,7 +73,7 @@ class PipelineJobs:
         schedule: Runs `compact` daily, once somebody starts it.
     """
 
-    sources: Mapping[str, SourceJobs]
+    members: Mapping[str, MemberJobs]
     together: tuple[dg.JobDefinition | UnresolvedAssetJobDefinition, ...]
     replay: dg.JobDefinition
     compact: dg.JobDefinition
@@ -78,7 +86,7 @@ class PipelineJobs:
     def all(self) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
         """Return every job."""
         found: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = list(self.together)
-        for jobs in self.sources.values():
+        for jobs in self.members.values():
             found += [jobs.sync] if jobs.snapshot is None else [jobs.sync, jobs.snapshot]
         found += [self.replay, self.compact, self.decide, self.plan, self.refold]
         return [*found, self.maintain] if self.maintain is not None else found
@@ -92,9 +100,10 @@ def build_jobs(file: PipelineFile) -> PipelineJobs:
     """Return the jobs of a pipeline file."""
     members = file.members()
     compact = _compact_job(file)
+    syncs = {m.name: build_sync_op(m) for m in members} if file.sinks else {}
     return PipelineJobs(
-        sources={settings.name: _source_jobs(settings) for settings in members},
-        together=_together(file, members) if len(members) > 1 else (),
+        members={m.name: _member_jobs(m, syncs.get(m.name)) for m in members},
+        together=_together(file, members, list(syncs.values())) if file.several else (),
         replay=_replay_job(file),
         compact=compact,
         decide=build_decide_job(file),
@@ -115,25 +124,55 @@ def daily(job: dg.JobDefinition, minute: int) -> dg.ScheduleDefinition:
     )
 
 
-def _source_jobs(settings: PipelineSettings) -> SourceJobs:
+def _member_jobs(settings: PipelineSettings, sync: dg.OpDefinition | None) -> MemberJobs:
     name, snapshot = settings.name, None
     if has_snapshot(settings):
         tags = {PIPELINE_TAG: naming.file_of(name), SNAPSHOT_TAG: name}
-        snapshot = _asset_job(name, "snapshot", [naming.snapshot_key(name)], tags)
-    sync = _asset_job(name, "sync", [naming.changes_key(name)], run_tags(settings))
-    return SourceJobs(sync, snapshot)
+        key = naming.snapshot_key(settings.log_name, settings.sink_name)
+        snapshot = _asset_job(name, "snapshot", [key], tags)
+    if sync is not None:
+        job = _sync_job(name, [sync], run_tags(settings), dg.in_process_executor)
+        return MemberJobs(job, snapshot)
+    keys = [naming.changes_key(settings.log_name)]
+    return MemberJobs(_asset_job(name, "sync", keys, run_tags(settings)), snapshot)
+
+
+def _sync_job(
+    name: str,
+    syncs: Sequence[dg.OpDefinition],
+    tags: dict[str, str],
+    executor: dg.ExecutorDefinition,
+) -> dg.JobDefinition:
+    """Return a job that syncs sinks, each by an op that waits for no other."""
+    every = f"Of every sink of {name}, one failing none of the others: " if len(syncs) > 1 else ""
+
+    @dg.job(
+        name=naming.job_name(name, "sync"),
+        description=every + _WHAT["sync"],
+        executor_def=executor,
+        tags=tags,
+    )
+    def job() -> None:
+        for sync in syncs:
+            sync()
+
+    return job
 
 
 def _together(
-    file: PipelineFile, members: Sequence[PipelineSettings]
+    file: PipelineFile, members: Sequence[PipelineSettings], syncs: Sequence[dg.OpDefinition]
 ) -> tuple[dg.JobDefinition | UnresolvedAssetJobDefinition, ...]:
-    """Return the jobs that read all sources of a file, one after the other.
+    """Return the jobs for all members of a file, sources one after the other.
 
-    Runs that follow would keep the next source waiting: there each source has a process.
+    Runs that follow would keep the next source waiting: there each source has a process. Sinks
+    always have one each, for a slow one keeps no other waiting.
     """
     tags = {PIPELINE_TAG: file.name}
+    if syncs:
+        every = _sync_job(file.name, syncs, tags, dg.multiprocess_executor)
+        return (every, build_snapshots_job(file)) if any(map(has_snapshot, members)) else (every,)
     follows = dg.multiprocess_executor if file.pipeline.follow_for else dg.in_process_executor
-    logs = [naming.changes_key(member.name) for member in members]
+    logs = [naming.changes_key(member.log_name) for member in members]
     sync = _asset_job(file.name, "sync", logs, tags, follows)
     return (sync, build_snapshots_job(file)) if any(map(has_snapshot, members)) else (sync,)
 
@@ -145,15 +184,11 @@ def _asset_job(
     tags: dict[str, str],
     executor: dg.ExecutorDefinition = dg.in_process_executor,
 ) -> UnresolvedAssetJobDefinition:
-    what = {
-        "sync": "Read the source's log up to now and merge every table it touches.",
-        "snapshot": "Load every table that is new or needs a snapshot, or one chosen partition.",
-    }
     every = f"Of every source of {name}, one failing none of the others: " if len(keys) > 1 else ""
     return dg.define_asset_job(
         naming.job_name(name, job),
         selection=dg.AssetSelection.assets(*map(dg.AssetKey, keys)).without_checks(),
-        description=every + what[job],
+        description=every + _WHAT[job],
         executor_def=executor,
         tags=tags,
     )
@@ -185,7 +220,7 @@ def _replay_job(file: PipelineFile) -> dg.JobDefinition:
                 if events.stopped:
                     raise stopped_failure(events.stopped)
 
-        for_each_source(context, file, work, config.source)
+        for_each_member(context, file, work, config.source, config.sink)
 
     @dg.job(
         name=naming.job_name(file.name, "replay"),
@@ -208,12 +243,16 @@ def _compact_job(file: PipelineFile) -> dg.JobDefinition:
         from cdc_assets.open import opened
         from cdc_assets.retention import compact_log
 
-        def work(settings: PipelineSettings) -> None:
-            with opened(settings, context.run_id, context.log.info) as pipeline:
-                compact_log(settings, pipeline, time.time())
-                verdicts.report_continuity(context.instance, settings, pipeline, full=True)
+        def work(members: Sequence[PipelineSettings]) -> None:
+            with ExitStack() as stack:
+                pipelines = [
+                    stack.enter_context(opened(m, context.run_id, context.log.info, joins=False))
+                    for m in members
+                ]
+                compact_log(members[0], pipelines, time.time())
+                verdicts.report_continuity(context.instance, members[0], pipelines[0], full=True)
 
-        for_each_source(context, file, work)
+        for_each_log(context, file, work)
 
     @dg.job(
         name=naming.job_name(file.name, "compact"),

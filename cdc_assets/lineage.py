@@ -54,7 +54,7 @@ def lineage_metadata(
         return {}
     widest, _ = max(told, key=lambda pair: len(pair[1].columns))
     schemas = [schema for _, schema in told]
-    mine = pipeline.name
+    mine, sink = pipeline.name, pipeline.name.removeprefix(pipeline.log_name)
     lineages: dict[tuple[str, TableId], Lineage] = {
         (mine, report.table): report.lineage for report, _ in told[:LINEAGE_FEEDS]
     }
@@ -68,7 +68,9 @@ def lineage_metadata(
             lineages[name, table] = {c: made for c, made in widest.lineage.items() if c in names}
     return {
         "dagster/column_schema": column_schema(joined(schemas), widest.lineage),
-        "dagster/column_lineage": column_lineage(lineages),
+        "dagster/column_lineage": column_lineage(
+            {(name.removesuffix(sink), table): made for (name, table), made in lineages.items()}
+        ),
     }
 
 
@@ -88,12 +90,12 @@ def column_lineage(feeds: Mapping[tuple[str, TableId], Lineage]) -> dg.TableColu
     """Return the lineage of a target's columns.
 
     Args:
-        feeds: Per pipeline name and source table the source columns every column of the target
+        feeds: Per change log and source table the source columns every column of the target
             is made of.
     """
     deps: dict[str, list[dg.TableColumnDep]] = {}
-    for (pipeline, table), lineage in sorted(feeds.items()):
-        log = dg.AssetKey(naming.changes_key(pipeline))
+    for (name, table), lineage in sorted(feeds.items()):
+        log = dg.AssetKey(naming.changes_key(name))
         for column, sources in lineage.items():
             found = deps.setdefault(column, [])
             found += [dg.TableColumnDep(log, f"{table}.{source}") for source in sorted(sources)]

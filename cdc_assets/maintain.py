@@ -6,27 +6,29 @@ somebody starts it. Readers and syncs may go on meanwhile.
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
+from collections.abc import Mapping, Sequence
+
 import dagster as dg
 
 from cdc_assets import naming
-from cdc_assets.failures import failures
-from cdc_assets.settings import PipelineFile
+from cdc_assets.members import for_each_sink
+from cdc_assets.settings import PipelineFile, PipelineSettings
 from cdc_assets.settings_iceberg import IcebergSinkSettings
 from cdc_assets.settings_lake import DeltaSinkSettings, ParquetSinkSettings
+from cdc_assets.settings_paimon import PaimonSinkSettings
 from cdc_assets.specs import PIPELINE_TAG
 
-_LAKES = (DeltaSinkSettings, IcebergSinkSettings, ParquetSinkSettings)
+_LAKES = (DeltaSinkSettings, IcebergSinkSettings, PaimonSinkSettings, ParquetSinkSettings)
 
 
 def build_maintain_job(file: PipelineFile) -> dg.JobDefinition | None:
-    """Return `<pipeline>_maintain`, None where the sink looks after its tables itself."""
-    if not isinstance(file.sink, _LAKES):
+    """Return `<pipeline>_maintain`, None where all sinks look after their tables themselves."""
+    if not any(isinstance(member.sink, _LAKES) for member in file.members()):
         return None
 
     @dg.op(name=naming.op_name(file.name, "maintain"), out=dg.Out(dg.Nothing))
     def maintain(context: dg.OpExecutionContext) -> None:
-        with failures(context.retry_number):
-            maintain_tables(context, file)
+        for_each_sink(context, file, lambda members: maintain_tables(context, members))
 
     @dg.job(
         name=naming.job_name(file.name, "maintain"),
@@ -41,8 +43,12 @@ def build_maintain_job(file: PipelineFile) -> dg.JobDefinition | None:
     return job
 
 
-def maintain_tables(context: dg.OpExecutionContext, file: PipelineFile) -> None:
-    """Do the upkeep of every table the pipeline has written to, and say what was done.
+def maintain_tables(context: dg.OpExecutionContext, members: Sequence[PipelineSettings]) -> None:
+    """Do the upkeep of every table the pipeline has written to a sink, and say what was done.
+
+    Args:
+        context: Of the running op.
+        members: The members of the file that fill the sink.
 
     Raises:
         CdcError: The sink cannot be reached, or a table is not the pipeline's any more.
@@ -52,15 +58,17 @@ def maintain_tables(context: dg.OpExecutionContext, file: PipelineFile) -> None:
 
     total = Upkeep()
     done = set()
-    for settings in file.members():
+    for settings in members:
+        if not isinstance(settings.sink, _LAKES):
+            return
         with sink_opener(settings.resolve())() as sink:
-            if not isinstance(sink, Maintained) or not isinstance(file.sink, _LAKES):
-                continue
-            for target in sorted({target for target, _ in sink.list_watermarks(settings.name)}):
+            if not isinstance(sink, Maintained):
+                return
+            for target in sorted({t for t, _ in sink.list_watermarks(settings.log_name)}):
                 if target in done:
                     continue
                 done.add(target)
-                upkeep = sink.maintain(target, file.sink.history)
+                upkeep = sink.maintain(target, settings.sink.history)
                 context.log.info(
                     f"{target}: {upkeep.joined} files joined into {upkeep.written}, "
                     f"{upkeep.deleted} deleted"
@@ -71,10 +79,19 @@ def maintain_tables(context: dg.OpExecutionContext, file: PipelineFile) -> None:
                     total.deleted + upkeep.deleted,
                 )
     context.add_output_metadata(
-        {
-            "tables": len(done),
-            "files joined": total.joined,
-            "files written": total.written,
-            "files deleted": total.deleted,
-        }
+        sink_shown(
+            members[0],
+            {
+                "tables": len(done),
+                "files joined": total.joined,
+                "files written": total.written,
+                "files deleted": total.deleted,
+            },
+        )
     )
+
+
+def sink_shown(settings: PipelineSettings, metadata: Mapping[str, object]) -> dict[str, object]:
+    """Return metadata under the sink's name, where a file has several."""
+    name = settings.sink_name
+    return {f"{name}: {key}" if name else key: value for key, value in metadata.items()}

@@ -1,7 +1,7 @@
-"""The sources of a pipeline file in the asset graph and in jobs: usually one, sometimes several.
+"""The members of a pipeline file in the asset graph and in jobs: one for each source and sink.
 
-In: a pipeline file. Out: each source's settings and known targets, which sources feed which target,
-and work done for one source after the other, of which none holds up the others.
+In: a pipeline file. Out: each member's settings and known targets, which sources feed which target,
+and work done for one member after the other, of which none holds up the others.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from cdc_assets import naming
 from cdc_assets.failures import failures
 from cdc_assets.inventory import Inventory, load_inventory
 from cdc_assets.settings import PipelineFile, PipelineSettings
 from cdc_assets.settings_language import build_router
+from cdc_assets.settings_parts import same_sink
 from cdc_assets.targets import Targets, find_targets
 from resources.errors import ConfigError
 
@@ -31,11 +31,13 @@ Feeds = Sequence[tuple[PipelineSettings, "tuple[TableId, ...]"]]
 """The sources that feed a target, each with its tables."""
 ONLY_SOURCE = "Only this one of the file's `sources`; empty for all of them."
 """What run configs say of their `source`."""
+ONLY_SINK = "Only this one of the file's `sinks`; empty for all of them."
+"""What run configs say of their `sink`."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One source of a file, as far as it is known without asking anybody.
+    """One source and sink of a file, as far as it is known without asking anybody.
 
     Args:
         settings: Its pipeline.
@@ -49,7 +51,7 @@ class Member:
 
 
 def load_members(file: PipelineFile) -> list[Member]:
-    """Return the sources of a file.
+    """Return the members of a file.
 
     Raises:
         ConfigError: Two routes send a table to the same target, or two sources meet in a target
@@ -60,8 +62,17 @@ def load_members(file: PipelineFile) -> list[Member]:
         known = load_inventory(settings)
         targets = find_targets(build_router(settings), known.tables, file.file)
         members.append(Member(settings, known, targets))
-    _require_shared(members)
+    for found in by_sink(members).values():
+        _require_shared(found)
     return members
+
+
+def by_sink(members: Iterable[Member]) -> dict[str, list[Member]]:
+    """Return the members that fill each sink, by its name; the name is empty if there is one."""
+    found: dict[str, list[Member]] = {}
+    for member in members:
+        found.setdefault(member.settings.sink_name, []).append(member)
+    return found
 
 
 def feeds_of(members: Iterable[Member]) -> dict[TableId, Feeds]:
@@ -81,7 +92,7 @@ def first_window(members: Iterable[Member]) -> str:
 def other_feeds(
     settings: PipelineSettings, db: StateDatabase
 ) -> Mapping[str, Mapping[str, list[TableId]]]:
-    """Return what the other sources of a file have fed, as the state store remembers it.
+    """Return what the other sources of a file have fed into a sink, as the state store knows it.
 
     Returns:
         By target in words, the tables by the name of their pipeline.
@@ -89,10 +100,9 @@ def other_feeds(
     from resources.stores.feeds import FeedStore
 
     found: dict[str, dict[str, list[TableId]]] = {}
-    for member in settings.whole.members():
-        if member.name != settings.name:
-            for table, target in sorted(FeedStore(db, member.name).configs()):
-                found.setdefault(target, {}).setdefault(member.name, []).append(table)
+    for member in same_sink(settings):
+        for table, target in sorted(FeedStore(db, member.name).configs()):
+            found.setdefault(target, {}).setdefault(member.name, []).append(table)
     return found
 
 
@@ -124,87 +134,137 @@ def state_of(name: str, db: StateDatabase) -> SourceState:
     )
 
 
-def for_each_source(
+def for_each_member(
     context: dg.OpExecutionContext,
     file: PipelineFile,
     work: Callable[[PipelineSettings], None],
-    only: str = "",
+    source: str = "",
+    sink: str = "",
 ) -> None:
-    """Do a job's work for every source of a file; one that fails keeps none from it.
+    """Do a job's work for every member of a file; one that fails keeps none from it.
 
     Args:
         context: Of the running op.
         file: The pipeline file.
         work: What is done for each.
-        only: The name of one of `sources`; empty for all.
+        source: The name of one of `sources`; empty for all.
+        sink: The name of one of `sinks`; empty for all.
 
     Raises:
-        ConfigError: The file has no such source.
-        dagster.Failure: It failed for some source; names each.
+        ConfigError: The file has no such source or sink.
+        dagster.Failure: It failed for some member; names each.
     """
-    members = chosen_members(file, only)
-    if len(members) == 1:
+    members = chosen_members(file, source, sink)
+    groups = {member.part: [member] for member in members}
+    _for_each(context, kind_of(members), groups, lambda group: work(group[0]))
+
+
+def for_each_log(
+    context: dg.OpExecutionContext,
+    file: PipelineFile,
+    work: Callable[[Sequence[PipelineSettings]], None],
+) -> None:
+    """Do a job's work for every change log of a file, with the members that read it.
+
+    Arguments and errors as `for_each_member`.
+    """
+    groups: dict[str, list[PipelineSettings]] = {}
+    for member in file.members():
+        groups.setdefault(member.source_name, []).append(member)
+    _for_each(context, "source", groups, work)
+
+
+def for_each_sink(
+    context: dg.OpExecutionContext,
+    file: PipelineFile,
+    work: Callable[[Sequence[PipelineSettings]], None],
+) -> None:
+    """Do a job's work for every sink of a file, with the members that fill it.
+
+    Arguments and errors as `for_each_member`.
+    """
+    groups: dict[str, list[PipelineSettings]] = {}
+    for member in file.members():
+        groups.setdefault(member.sink_name, []).append(member)
+    _for_each(context, "sink", groups, work)
+
+
+def _for_each(
+    context: dg.OpExecutionContext,
+    kind: str,
+    groups: Mapping[str, Sequence[PipelineSettings]],
+    work: Callable[[Sequence[PipelineSettings]], None],
+) -> None:
+    if len(groups) == 1:
         with failures(context.retry_number):
-            work(members[0])
+            work(next(iter(groups.values())))
         return
     failed: dict[str, dg.Failure] = {}
-    for settings in members:
-        source = naming.source_of(settings.name)
-        context.log.info(f"source {source}")
+    for name, group in groups.items():
+        context.log.info(f"{kind} {name}")
         try:
             with failures():
-                work(settings)
+                work(group)
         except dg.Failure as failure:
-            context.log.error(f"source {source}: {failure.description}")
-            failed[source] = failure
-    raise_failed(failed, len(members))
+            context.log.error(f"{kind} {name}: {failure.description}")
+            failed[name] = failure
+    raise_failed(failed, kind, len(groups))
 
 
-def chosen_members(file: PipelineFile, only: str) -> Sequence[PipelineSettings]:
-    """Return the pipelines of a file's sources, or of the one that is named.
+def chosen_members(
+    file: PipelineFile, source: str = "", sink: str = ""
+) -> Sequence[PipelineSettings]:
+    """Return the members of a file, or those of the source or sink that is named.
 
     Raises:
-        ConfigError: The file has no such source.
+        ConfigError: The file has no such source or sink.
     """
     members = file.members()
-    if not only:
-        return members
-    chosen = [m for m in members if naming.source_of(m.name) == only]
-    if not chosen:
-        names = ", ".join(file.sources) or "none: it has one source"
-        raise ConfigError(
-            f"`{only}` is not one of the sources of {file.name}",
-            where="run config",
-            remedy=f"leave `source` out, or name one of them: {names}",
-        )
-    return chosen
+    for key, only, known in (("source", source, file.sources), ("sink", sink, file.sinks)):
+        if only and only not in known:
+            raise ConfigError(
+                f"`{only}` is not one of the {key}s of {file.name}",
+                where="run config",
+                remedy=f"leave `{key}` out, or name one of them: "
+                + (", ".join(known) or f"none: it has one {key}"),
+            )
+    return [m for m in members if source in ("", m.source_name) and sink in ("", m.sink_name)]
 
 
-def raise_failed(failed: Mapping[str, dg.Failure], sources: int) -> None:
-    """Fail a run for those of its sources that failed, if any.
+def raise_failed(failed: Mapping[str, dg.Failure], kind: str, count: int) -> None:
+    """Fail a run for those of its parts that failed, if any.
 
     Args:
-        failed: By name of the source.
-        sources: How many there were.
+        failed: By name of the part.
+        kind: What the parts are: `source`, `sink`.
+        count: How many there were.
 
     Raises:
         dagster.Failure: Names each and why.
     """
     if not failed:
         return
-    lines = [f"{source}: {failure.description}" for source, failure in failed.items()]
+    if count == 1:
+        raise next(iter(failed.values()))
+    lines = [f"{name}: {failure.description}" for name, failure in failed.items()]
     raise dg.Failure(
-        description=f"{len(failed)} of {sources} sources failed, the others went on:\n"
+        description=f"{len(failed)} of {count} {kind}s failed, the others went on:\n"
         + "\n".join(lines),
-        metadata={source: str(failure.description) for source, failure in failed.items()},
+        metadata={name: str(failure.description) for name, failure in failed.items()},
         allow_retries=False,
     )
 
 
 def shown_for(settings: PipelineSettings, metadata: Mapping[str, object]) -> dict[str, object]:
-    """Return metadata under the source's name, where a file has several."""
-    source = naming.source_of(settings.name)
-    return {f"{source}: {key}" if source else key: value for key, value in metadata.items()}
+    """Return metadata under the member's name, where a file has several."""
+    part = settings.part
+    return {f"{part}: {key}" if part else key: value for key, value in metadata.items()}
+
+
+def kind_of(members: Sequence[PipelineSettings]) -> str:
+    """Return what the members of a file differ by, in a word."""
+    several = [("source", members[0].source_name), ("sink", members[0].sink_name)]
+    return " and ".join(kind for kind, name in several if name) or "source"
 
 
 def _require_shared(members: Sequence[Member]) -> None:
@@ -218,8 +278,8 @@ def _require_shared(members: Sequence[Member]) -> None:
             alone = [r.table for r in routes if r.target == target and not r.shared]
             if other is not member.settings and alone:
                 raise ConfigError(
-                    f"{alone[0]} of {naming.source_of(member.settings.name)} and {theirs} of "
-                    f"{naming.source_of(other.name)} would both be {target}",
+                    f"{alone[0]} of {member.settings.source_name} and {theirs} of "
+                    f"{other.source_name} would both be {target}",
                     where=other.file,
                     remedy="say `merge: true` on their routes, or write {source} in the target",
                 )

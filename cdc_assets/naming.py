@@ -35,7 +35,7 @@ _JOINT = "__"
 """Between the names of file and source: no name of either has it."""
 Job = Literal["sync", "snapshot", "replay", "compact", "decide", "plan", "refold", "maintain"]
 Sensor = Literal["binlog", "auto_increment", "discovery"]
-Check = Literal["continuity", "dirty_rows", "equality"]
+Check = Literal["continuity", "dirty_rows", "equality", "sinks"]
 """No name may end in `_` and another one: Dagster joins table and check names with `_`."""
 
 
@@ -55,42 +55,50 @@ def decode(text: str) -> str:
     return _ESCAPE.sub(lambda m: chr(int(m.group(1), 16)), text)
 
 
-def member_name(file: str, source: str) -> str:
-    """Return the name of the pipeline that one of several sources of a file is.
+def member_name(file: str, source: str, sink: str = "") -> str:
+    """Return the name of the pipeline of one source and one sink of a file.
 
     The file's assets, and its jobs but for those that read a source, are named after the file.
+
+    Args:
+        file: The file's name.
+        source: Which of several sources, empty if there is one; alone with it, the name is that
+            of the change log too.
+        sink: Which of several sinks, empty if there is one.
     """
-    return f"{file}{_JOINT}{source}"
+    return _JOINT.join(filter(None, (file, source, sink)))
 
 
 def file_of(pipeline: str) -> str:
-    """Return the name of the file of a pipeline; its own unless it is one source of several."""
+    """Return the name of the file of a pipeline; its own unless it is one of several."""
     return pipeline.partition(_JOINT)[0]
 
 
-def source_of(pipeline: str) -> str:
-    """Return which of several sources of a file a pipeline is, empty if the file has one."""
-    return pipeline.partition(_JOINT)[2]
+def source_of(log: str) -> str:
+    """Return which of several sources of a file a change log is of, empty if the file has one."""
+    return log.partition(_JOINT)[2]
 
 
-def changes_key(pipeline: str) -> list[str]:
-    """Return the asset key of a pipeline's change log."""
-    return [file_of(pipeline), _of_source(CHANGES, pipeline)]
+def changes_key(log: str) -> list[str]:
+    """Return the asset key of a change log, by its name."""
+    return [file_of(log), _of_source(CHANGES, log)]
 
 
-def snapshot_key(pipeline: str) -> list[str]:
-    """Return the asset key of a pipeline's snapshot."""
-    return [file_of(pipeline), _of_source(SNAPSHOT, pipeline)]
+def snapshot_key(log: str, sink: str = "") -> list[str]:
+    """Return the asset key of the snapshot that loads one of several sinks, or the only one."""
+    return [file_of(log), *filter(None, (sink,)), _of_source(SNAPSHOT, log)]
 
 
-def table_key(pipeline: str, target: TableId) -> list[str]:
-    """Return the asset key of a target table: pipeline file, namespace, table.
+def table_key(pipeline: str, target: TableId, sink: str = "") -> list[str]:
+    """Return the asset key of a target table: pipeline file, sink, namespace, table.
 
     Args:
         pipeline: The pipeline's name.
         target: Names of the target; those of its source table where no route renames it.
+        sink: Which of several sinks, empty if there is one; it is left out of the key then.
     """
-    return [file_of(pipeline), encode(target.database), encode(target.table)]
+    names = [encode(target.database), encode(target.table)]
+    return [file_of(pipeline), *filter(None, (sink,)), *names]
 
 
 def table_of_key(key: list[str]) -> TableId:
@@ -99,9 +107,9 @@ def table_of_key(key: list[str]) -> TableId:
     Raises:
         ValueError: The key is not a table's.
     """
-    if len(key) != 3:
+    if len(key) not in (3, 4):
         raise ValueError(f"not the key of a table: {'/'.join(key)}")
-    return _table_id(key[1], key[2])
+    return _table_id(key[-2], key[-1])
 
 
 def table_partition(table: TableId) -> str:
@@ -138,6 +146,17 @@ def window_partition(time_us: int, window: Literal["day", "hour"]) -> str:
     return start.strftime(_WINDOW_FORMATS[window])
 
 
+def window_before(now: float, age: float, window: Literal["day", "hour"]) -> str:
+    """Return the partition key of the window of a moment ago.
+
+    Args:
+        now: Seconds since the epoch.
+        age: Seconds before it.
+        window: Length of windows.
+    """
+    return window_partition(int((now - age) * 1e6), window)
+
+
 def window_start(partition: str, window: Literal["day", "hour"]) -> datetime:
     """Read the start of a window back from `window_partition`.
 
@@ -157,9 +176,9 @@ def op_name(pipeline: str, job: Job) -> str:
     return f"{_owner(pipeline, job)}__{job}"
 
 
-def check_name(pipeline: str, check: Check) -> str:
+def check_name(log: str, check: Check) -> str:
     """Return the name of a check; a target that several sources feed has one for each."""
-    return _of_source(check, pipeline)
+    return _of_source(check, log)
 
 
 def sensor_name(server: str, sensor: Sensor) -> str:
@@ -179,8 +198,8 @@ def server_name(server: str) -> str:
     return f"{readable}_{digest}" if readable else f"server_{digest}"
 
 
-def _of_source(name: str, pipeline: str) -> str:
-    source = source_of(pipeline)
+def _of_source(name: str, log: str) -> str:
+    source = source_of(log)
     return f"{name}_{source}" if source else name
 
 

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from cdc_assets.connect import engine_options, open_source, sink_opener
+from cdc_assets import naming
+from cdc_assets.connect import engine_options, for_sink, open_source, sink_opener
 from cdc_assets.settings import PipelineFile, PipelineSettings, state_url
+from cdc_assets.settings_parts import same_log
 from cdc_assets.sink_options import sink_options
+from cdc_assets.sink_places import place_of
 from resources import DirtyRowsResource, SinkResource
 
 if TYPE_CHECKING:
@@ -42,27 +45,56 @@ def open_pipeline(
     from resources.stores.table_states import TableStateStore
 
     resolved = settings.resolve()
-    options = engine_options(resolved)
+    others = same_log(settings)
     db = StateDatabase(state_url())
+    known = [TableStateStore(db, member.name) for member in (settings, *others)]
+    options = engine_options(resolved)
+    # Whichever run captures, the log has what every sink needs.
+    wanting = [options, *(for_sink(options, member) for member in others)]
     return Pipeline(
         name=settings.name,
         options=options,
-        source=open_source(resolved, TableStateStore(db, settings.name).all, options.watched),
+        source=open_source(
+            resolved,
+            lambda: {table for store in known for table in store.all()},
+            lambda schema: {name for each in wanting for name in each.watched(schema)},
+        ),
         open_sink=sink_opener(resolved),
         db=db,
-        log=ChangeLog(db, settings.name, str(resolved.pipeline.change_log)),
+        log=ChangeLog(db, settings.log_name, str(resolved.pipeline.change_log)),
         run_id=run_id,
         say=say,
+        place=place_of(settings.sink, settings.sink_name),
+        siblings=tuple(member.name for member in others),
     )
 
 
 @contextmanager
 def opened(
-    settings: PipelineSettings, run_id: str, say: Callable[[str], None] = lambda _line: None
+    settings: PipelineSettings,
+    run_id: str,
+    say: Callable[[str], None] = lambda _line: None,
+    *,
+    joins: bool = True,
 ) -> Iterator[Pipeline]:
-    """Open a pipeline and close it afterwards; arguments and errors as `open_pipeline`."""
+    """Open a pipeline and close it afterwards.
+
+    Args:
+        settings: As loaded, secrets still references.
+        run_id: Names the run in leases, segments and messages.
+        say: Where progress lines go; called from several threads.
+        joins: Whether one of several sinks is made known to their change log; a run that only
+            looks leaves that to others.
+
+    Raises:
+        CdcError: As `open_pipeline`, and `join_log`.
+    """
+    from cdc_assets.engine.sharing import join_log
+
     pipeline = open_pipeline(settings, run_id, say)
     try:
+        if joins:
+            join_log(pipeline)
         yield pipeline
     finally:
         pipeline.close()
@@ -71,16 +103,23 @@ def opened(
 def build_resources(file: PipelineFile) -> dict[str, Any]:
     """Return `<pipeline>_sink` and `<pipeline>_dirty_rows`, for assets that build on the tables.
 
-    Each of several sources has dirty rows of its own, `<pipeline>__<source>_dirty_rows`. A state
-    store named by `CDC_STATE` is handed on by that name: its URL may hold a password.
+    Each of several sinks has a resource of its own, `<pipeline>__<sink>_sink`, and each of several
+    sources or sinks its dirty rows, `<pipeline>__<source>_dirty_rows`. A state store named by
+    `CDC_STATE` is handed on by that name: its URL may hold a password.
     """
-    sink = file.sink
-    options = sink_options(sink, file.name)
+    sinks = {name: m.sink for m in file.members() for name in [_sink_name(file, m)]}
     url = dg.EnvVar("CDC_STATE") if os.environ.get("CDC_STATE") else state_url()
     return {
-        f"{file.name}_sink": SinkResource(kind=sink.type, options=options),
+        **{
+            f"{name}_sink": SinkResource(kind=sink.type, options=sink_options(sink, name))
+            for name, sink in sinks.items()
+        },
         **{
             f"{settings.name}_dirty_rows": DirtyRowsResource(state_url=url, pipeline=settings.name)
             for settings in file.members()
         },
     }
+
+
+def _sink_name(file: PipelineFile, member: PipelineSettings) -> str:
+    return naming.member_name(file.name, "", member.sink_name)

@@ -9,7 +9,7 @@ import dagster as dg
 
 from cdc_assets import naming
 from cdc_assets.inventory import build_selector
-from cdc_assets.members import for_each_source, shown_for
+from cdc_assets.members import for_each_member, shown_for
 from cdc_assets.settings import PipelineFile, PipelineSettings
 from cdc_assets.specs import PIPELINE_TAG
 
@@ -19,7 +19,7 @@ def build_plan_job(file: PipelineFile) -> dg.JobDefinition:
 
     @dg.op(name=naming.op_name(file.name, "plan"), out=dg.Out(dg.Nothing))
     def plan(context: dg.OpExecutionContext) -> None:
-        for_each_source(context, file, lambda settings: say_plan(context, settings))
+        for_each_member(context, file, lambda settings: say_plan(context, settings))
 
     @dg.job(
         name=naming.job_name(file.name, "plan"),
@@ -41,6 +41,7 @@ def say_plan(context: dg.OpExecutionContext, settings: PipelineSettings) -> None
     Raises:
         CdcError: The source, the sink or the state store cannot be asked.
     """
+    from cdc_assets.engine.sharing import predecessor
     from cdc_assets.held import held_readers, held_report
     from cdc_assets.open import opened
     from cdc_assets.planning import plan_file
@@ -49,13 +50,18 @@ def say_plan(context: dg.OpExecutionContext, settings: PipelineSettings) -> None
     from cdc_assets.protection import find_unprotected
     from cdc_assets.targets import find_targets
 
-    with opened(settings, context.run_id, context.log.info) as pipeline:
+    with opened(settings, context.run_id, context.log.info, joins=False) as pipeline:
+        before = predecessor(pipeline)
+        if before is not None:
+            pipeline.know_as(before)
         found = plan_file(gather_facts(pipeline, build_selector(settings)))
         unprotected = find_unprotected(settings, pipeline)
         held = pipeline.changes.held()
         targets = find_targets(pipeline.options.router, pipeline.tables.all()).feeds
-        readers = held_readers(context, settings.name, targets)
+        readers = held_readers(context, settings, targets)
         text = plan_words(settings.name, found, unprotected)
+        if before is not None:
+            text = f"{settings.name} goes on with the state of {before}.\n\n{text}"
         decisions = held_report(settings.name, held, readers)
     context.log.info(f"{text}\n\n{decisions}")
     shown = {

@@ -53,7 +53,7 @@ def gather_facts(pipeline: Pipeline, selects: Callable[[TableId], bool]) -> Fact
         routes=routes,
         kept=kept,
         wanted={
-            (t, str(r.target)): feed_config(pipeline.name, pipeline.options, r)
+            (t, str(r.target)): feed_config(pipeline.log_name, pipeline.options, r)
             for t, found in routes.items()
             for r in found
         },

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from cdc_assets import naming
 from cdc_assets.failures import stopped_failure
-from cdc_assets.members import ONLY_SOURCE, for_each_source
+from cdc_assets.members import ONLY_SINK, ONLY_SOURCE, for_each_member
 from cdc_assets.settings import PipelineFile, PipelineSettings
 from cdc_assets.specs import PIPELINE_TAG
 
@@ -30,6 +30,7 @@ class RefoldConfig(dg.Config):
         "waits since its rules were edited and whose rows the change log has.",
     )
     source: str = Field(default="", description=ONLY_SOURCE)
+    sink: str = Field(default="", description=ONLY_SINK)
 
 
 def build_refold_job(file: PipelineFile) -> dg.JobDefinition:
@@ -54,7 +55,7 @@ def build_refold_job(file: PipelineFile) -> dg.JobDefinition:
                 if events.stopped:
                     raise stopped_failure(events.stopped)
 
-        for_each_source(context, file, work, config.source)
+        for_each_member(context, file, work, config.source, config.sink)
 
     @dg.job(
         name=naming.job_name(file.name, "refold"),

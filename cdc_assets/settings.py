@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
 from cdc_assets import naming
 from cdc_assets.settings_clickhouse import ClickHouseSinkSettings
-from cdc_assets.settings_env import bad_reference, expand, is_secret, missing_names
+from cdc_assets.settings_env import missing_names
 from cdc_assets.settings_errors import add_problems
 from cdc_assets.settings_iceberg import IcebergSinkSettings
 from cdc_assets.settings_kafka import KafkaSinkSettings
 from cdc_assets.settings_lake import DeltaSinkSettings, ParquetSinkSettings
 from cdc_assets.settings_language import language_problems
 from cdc_assets.settings_mysql_sink import MySQLSinkSettings
+from cdc_assets.settings_paimon import PaimonSinkSettings
+from cdc_assets.settings_parts import SHAPES_DATA, check_parts, digest
 from cdc_assets.settings_pipeline import DirtyData, PipelineOptions, Rate
-from cdc_assets.settings_problems import KeyPath, Problem, Yaml, join_problems
+from cdc_assets.settings_problems import KeyPath, Problem, join_problems
 from cdc_assets.settings_route import RouteRuleSettings
 from cdc_assets.settings_secrets import find_secrets, resolve_secrets
 from cdc_assets.settings_sink import (
@@ -49,8 +50,9 @@ from cdc_assets.settings_types import (
     TagKey,
     TagValue,
 )
-from cdc_assets.settings_yaml import Document, read_document
+from cdc_assets.settings_yaml import Document, expand_plain, read_document
 from resources.errors import ConfigError
+from resources.model.table_id import TableId
 
 Sink = Annotated[
     ClickHouseSinkSettings
@@ -59,35 +61,24 @@ Sink = Annotated[
     | PostgresSinkSettings
     | DeltaSinkSettings
     | IcebergSinkSettings
+    | PaimonSinkSettings
     | ParquetSinkSettings
     | KafkaSinkSettings
     | MemorySinkSettings,
     Field(discriminator="type"),
 ]
 
-_SHAPES_DATA: dict[str, Any] = {
-    "name": True,
-    "source": {"type", "tables", "exclude", "startup", "stop_at", "keys"},
-    "sink": {"type", "types"},
-    "route": True,
-    "transform": True,
-    "pipeline": {
-        "window",
-        "schema_changes",
-        "append",
-        "match_routes",
-        "target",
-        "type_mapping",
-    },
-    "dirty_data": {"zero_dates"},
-}
-
 
 class PipelineFile(Part):
     """One pipeline: where data comes from, where it goes, and how."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["source"]}, {"required": ["sources"]}]}
+        json_schema_extra={
+            "allOf": [
+                {"oneOf": [{"required": ["source"]}, {"required": ["sources"]}]},
+                {"oneOf": [{"required": ["sink"]}, {"required": ["sinks"]}]},
+            ]
+        }
     )
 
     name: PipelineName
@@ -109,8 +100,13 @@ class PipelineFile(Part):
     of its own."""
     tables: tuple[TablePattern, ...] = ()
     """Tables to take from those of `sources` that have no `tables` of their own."""
-    sink: Sink
-    """Where data goes."""
+    sink: Sink | None = None
+    """Where data goes. One of `sink` and `sinks` is needed."""
+    sinks: Annotated[dict[SourceName, Sink], Kind("mapping of name to section")] = Field(
+        default_factory=dict
+    )
+    """Where data goes if there are several: a name, made like those of `sources`, and the keys of
+    `sink` for each. They share one change log, and each takes from it at its own pace."""
     route: Annotated[tuple[RouteRuleSettings, ...], ListSection] = ()
     """Which target a table's rows go to; tables that no rule means keep their names."""
     transform: Annotated[tuple[TransformRuleSettings, ...], ListSection] = ()
@@ -125,31 +121,8 @@ class PipelineFile(Part):
     _document: Document | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _check_sources(self) -> PipelineFile:
-        if self.source is not None and self.sources:
-            raise PydanticCustomError(
-                "sources", "cannot stand beside `source`: name that one here", {"at": ("sources",)}
-            )
-        if self.source is None and not self.sources:
-            raise PydanticCustomError(
-                "sources", "is required, or `sources` for several", {"at": ("source",)}
-            )
-        if self.tables and not self.sources:
-            raise PydanticCustomError(
-                "sources", "is shared by `sources`; write it below `source`", {"at": ("tables",)}
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _check_stop(self) -> PipelineFile:
-        for path, source in self.named_sources():
-            if self.pipeline.follow_for and source.stop_at is not None:
-                raise PydanticCustomError(
-                    "stop",
-                    "cannot stand beside `pipeline.follow_for`: a run that stops somewhere does "
-                    "not follow",
-                    {"at": (*path, "stop_at")},
-                )
+    def _check_parts(self) -> PipelineFile:
+        check_parts(self)
         return self
 
     @model_validator(mode="before")
@@ -176,26 +149,35 @@ class PipelineFile(Part):
         for name, source in self.sources.items():
             yield ("sources", name), source
 
+    @property
+    def several(self) -> bool:
+        """Whether it has more than one member."""
+        return len(self.sources) > 1 or len(self.sinks) > 1
+
     def members(self) -> tuple[PipelineSettings, ...]:
-        """Return the pipeline of every source, named after the file and the source.
+        """Return the pipeline of every source and sink, named after the file and those of several.
 
-        Each has its own state, change log and leases; they meet in the targets. The pipeline of
-        a file with one source has the file's name.
+        Each has its own state. Those of one source share a change log; those of one sink meet in
+        its targets. The pipeline of a file with one source and one sink has the file's name.
         """
-        return tuple(self._member(name, source) for name, source in self.sources.items())
+        sources: dict[str, Source | None] = dict(self.sources) or {"": self.source}
+        sinks: dict[str, Sink | None] = dict(self.sinks) or {"": self.sink}
+        return tuple(self._member(source, sink) for source in sources for sink in sinks)
 
-    def _member(self, name: str, source: Source) -> PipelineSettings:
+    def _member(self, source: str, sink: str) -> PipelineSettings:
+        log = f"{self.pipeline.change_log}/{source}".rstrip("/")
         own: dict[str, Any] = {
-            "name": naming.member_name(self.name, name),
-            "source": source,
+            "name": naming.member_name(self.name, source, sink),
+            "source": self.sources.get(source, self.source),
             "sources": {},
-            "pipeline": self.pipeline.model_copy(
-                update={"change_log": f"{self.pipeline.change_log}/{name}"}
-            ),
+            "sink": self.sinks.get(sink, self.sink),
+            "sinks": {},
+            "pipeline": self.pipeline.model_copy(update={"change_log": log}),
         }
         fields = {key: getattr(self, key) for key in type(self).model_fields}
         member = PipelineSettings.model_construct(**{**fields, **own})
         member._document, member._whole = self._document, self
+        member._source_name, member._sink_name = source, sink
         return member
 
     @property
@@ -205,9 +187,6 @@ class PipelineFile(Part):
 
     def where(self, *path: str | int) -> str:
         """Return `file:line:column` of a key, for the `where` of an error."""
-        name = naming.source_of(self.name)
-        if name and path[:1] == ("source",):
-            path = ("sources", name, *path[1:])
         return self._document.where(path) if self._document else ".".join(map(str, path))
 
     def functions_path(self, rule: TransformRuleSettings) -> Path | None:
@@ -246,16 +225,50 @@ class PipelineFile(Part):
 
 
 class PipelineSettings(PipelineFile):
-    """The pipeline of one source: of a file that has one, or of one among `sources`."""
+    """The pipeline of one source and one sink: the file's own, or those among several."""
 
     source: Source
+    sink: Sink
 
     _whole: PipelineFile | None = PrivateAttr(default=None)
+    _source_name: str = PrivateAttr(default="")
+    _sink_name: str = PrivateAttr(default="")
 
     @property
     def whole(self) -> PipelineFile:
         """The file that it is, or is a part of."""
         return self._whole or self
+
+    @property
+    def source_name(self) -> str:
+        """Which of `sources` it reads, empty if the file has one source."""
+        return self._source_name
+
+    @property
+    def sink_name(self) -> str:
+        """Which of `sinks` it fills, empty if the file has one sink."""
+        return self._sink_name
+
+    @property
+    def part(self) -> str:
+        """What names it among the members of its file: source, sink or both; empty if alone."""
+        return "/".join(filter(None, (self._source_name, self._sink_name)))
+
+    @property
+    def log_name(self) -> str:
+        """The name of its change log, which the pipelines of all sinks share."""
+        return naming.member_name(self.whole.name, self._source_name)
+
+    def table_key(self, target: TableId) -> list[str]:
+        """Return the asset key of one of its targets."""
+        return naming.table_key(self.whole.name, target, self._sink_name)
+
+    def where(self, *path: str | int) -> str:
+        """Return `file:line:column` of a key of its own, for the `where` of an error."""
+        for key, name in (("source", self._source_name), ("sink", self._sink_name)):
+            if name and path[:1] == (key,):
+                path = (f"{key}s", name, *path[1:])
+        return super().where(*path)
 
     def members(self) -> tuple[PipelineSettings, ...]:
         """Return itself."""
@@ -275,19 +288,12 @@ class PipelineSettings(PipelineFile):
         Addresses, secrets, limits, timings and words for people do not count; what is in files of
         functions does.
         """
-        shape = self.model_dump(mode="json", include=_SHAPES_DATA, exclude_none=True)
+        shape = self.model_dump(mode="json", include=SHAPES_DATA, exclude_none=True)
         shape["source"]["tables"] = self.capture_filter()
         shape["source"].pop("exclude")
         shape["functions"] = [digest(self.functions_path(rule)) for rule in self.transform]
         text = json.dumps(shape, sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def digest(file: Path | None) -> str:
-    """Return 16 hex digits of a file's bytes, empty if there is no file."""
-    if file is None or not file.is_file():
-        return ""
-    return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
 
 
 def load_pipeline(path: str | Path, env: Mapping[str, str] = os.environ) -> PipelineFile:
@@ -304,10 +310,11 @@ def load_pipeline(path: str | Path, env: Mapping[str, str] = os.environ) -> Pipe
     if not isinstance(document.data, dict):
         document.add((), "must be a mapping with at least name, source and sink")
         raise join_problems(document.problems)
-    data = _expand_plain(document, document.data, (), env)
+    data = expand_plain(document, document.data, (), env)
     settings: PipelineFile | None = None
     context = {"home": env.get("CDC_HOME"), "folder": Path(path).parent}
-    model = PipelineFile if "sources" in document.data else PipelineSettings
+    several = {"sources", "sinks"} & document.data.keys()
+    model = PipelineFile if several else PipelineSettings
     try:
         settings = model.model_validate(data, context=context)
     except ValidationError as error:
@@ -319,23 +326,6 @@ def load_pipeline(path: str | Path, env: Mapping[str, str] = os.environ) -> Pipe
         raise join_problems(document.problems) from None
     settings._document = document
     return settings
-
-
-def _expand_plain(document: Document, value: Yaml, path: KeyPath, env: Mapping[str, str]) -> Yaml:
-    """Replace references in everything but secrets, noting those that are wrong or missing."""
-    if isinstance(value, dict):
-        return {k: _expand_plain(document, v, (*path, k), env) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_expand_plain(document, v, (*path, i), env) for i, v in enumerate(value)]
-    if not isinstance(value, str) or "${" not in value or is_secret(path):
-        return value
-    if bad_reference(value):
-        document.add(path, "has a ${ that begins no reference; write ${env:NAME}")
-        return value
-    missing = missing_names(value, env)
-    for name in missing:
-        document.add(path, f"needs environment variable {name}, which is not set")
-    return value if missing else expand(value, env)
 
 
 def load_pipelines(folder: str | Path, env: Mapping[str, str] = os.environ) -> list[PipelineFile]:

@@ -5,19 +5,23 @@ In: what the file says. Out: immutable settings in plain units.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from cdc_assets.settings_create import CreateClickHouseTable
+from cdc_assets.settings_existing import ExistingTables
 from cdc_assets.settings_types import (
     Duration,
+    ListSection,
     LocalPath,
     Part,
     Port,
     PositiveCount,
     PositiveDuration,
     Secret,
+    Section,
 )
 
 _SERVER_ONLY = ("port", "user", "password", "secure", "verify", "ca", "cert", "key", "cluster")
@@ -65,6 +69,10 @@ class ClickHouseSinkSettings(Part):
     """Cluster to run DDL on."""
     replicated: bool = False
     """Whether tables that are created are replicated."""
+    existing: Annotated[ExistingTables, Section] = ExistingTables()
+    """Tables that are there before the pipeline fills them."""
+    create_table: Annotated[tuple[CreateClickHouseTable, ...], ListSection] = ()
+    """How tables are created; those that no rule means as the sink sees fit."""
 
     @model_validator(mode="after")
     def _check_place(self) -> ClickHouseSinkSettings:
@@ -90,6 +98,7 @@ def clickhouse_options(sink: ClickHouseSinkSettings) -> dict[str, object]:
         "strategy": sink.strategy,
         "final_view": sink.final_view or "",
         "lock_timeout": sink.lock_timeout,
+        "create_table": [rule.rule() for rule in sink.create_table],
     }
     if sink.path is not None:
         return options | {"path": sink.path}

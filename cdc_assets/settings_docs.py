@@ -22,7 +22,8 @@ from cdc_assets.settings_types import Kind, Part
 _INTRODUCTION = """\
 # The pipeline file
 
-One YAML file is one pipeline: a source, a sink, and how data gets from one to the other. Files
+One YAML file is one pipeline: a source, a sink (or several of either), and how data gets from one
+to the other. Files
 are read from the folder `CDC_PIPELINES`, by default `cdc_assets/pipelines`; `examples/` has some
 to begin with. This page is made from the model by `python -m cdc_assets.settings_docs`; with
 `--json-schema` the same command prints a JSON schema for editors.
@@ -68,7 +69,16 @@ may be left out where it is that of the top. The guide has
 
 ```yaml part
 {EXAMPLES["sources"]}```
-"""
+""",
+    "sinks": f"""\
+## `sinks`
+
+Several targets that are filled from one change log. Each has the keys of `sink`, by its `type`. The
+guide has [what becomes of them](pipeline-language.md#several-sinks).
+
+```yaml part
+{EXAMPLES["sinks"]}```
+""",
 }
 """Sections by key whose own keys are those of another section."""
 

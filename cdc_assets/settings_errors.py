@@ -18,9 +18,9 @@ from cdc_assets.settings_place import PLACE, WORD
 from cdc_assets.settings_problems import KeyPath
 from cdc_assets.settings_yaml import Document
 
-NOT_BUILT_TYPES = {
+NOT_BUILT_TYPES: dict[str, tuple[str, ...]] = {
     "source": ("postgres", "oracle", "sqlserver", "mongodb"),
-    "sink": ("paimon",),
+    "sink": (),
 }
 """Types of later releases, refused by name."""
 

@@ -12,7 +12,7 @@ owners: [data@example.com, "team:warehouse"]
 tags: {domain: sales}
 source: {type: mysql, host: db.example.com, user: cdc, password: "${env:PW}", tables: [shop.*]}
 sink: {type: duckdb, path: lake.duckdb}
-# sources: {}, tables: [], in place of source
+# sources: {}, tables: [], in place of source; sinks: {}, in place of sink
 # route: [], transform: [], pipeline: {}, dirty_data: {}, rate: {}: see below
 """
 
@@ -56,6 +56,17 @@ sources:
     startup: latest
 """
 
+SINKS = """\
+sinks:
+  lake: {type: duckdb, path: lake.duckdb}
+  events:
+    type: kafka
+    bootstrap_servers: kafka.example.com:9092
+    user: cdc
+    password: ${env:KAFKA_PW}
+    security: sasl_ssl
+"""
+
 FILES = """\
 source:
   type: binlog_files
@@ -88,6 +99,10 @@ sink:
   threads: 4
   lock_timeout: 30s
   types: {decimal_overflow: text}
+  existing: {table: error}              # nothing of these names may be there yet
+  create_table:
+    - tables: [shop.orders]
+      template: "CREATE TABLE {table} ({columns}, CHECK (id > 0))"
 """
 
 CLICKHOUSE = """\
@@ -109,6 +124,13 @@ sink:
   connect_timeout: 10s
   timeout: 5m
   lock_timeout: 30s
+  existing: {table: recreate, rows: truncate}
+  create_table:
+    - tables: ["*.*_log"]
+      options: PARTITION BY toYYYYMM(created_at) TTL toDateTime(created_at) + INTERVAL 1 YEAR
+    - template: |
+        CREATE TABLE IF NOT EXISTS {table} ({columns}) ENGINE = {engine} ORDER BY ({key})
+        SETTINGS storage_policy = 'cold', non_replicated_deduplication_window = 1000
 """
 
 KAFKA = """\
@@ -156,6 +178,11 @@ sink:
   max_connections: 4
   lock_timeout: 1m
   types: {json_columns: jsonb}
+  existing: {table: create_if_missing, rows: error}
+  create_table:
+    - tables: [shop.orders]
+      template: CREATE TABLE {table} ({columns}) WITH (fillfactor = 80) TABLESPACE fast
+    - options: WITH (autovacuum_vacuum_scale_factor = 0.02)
 """
 
 DELTA = """\
@@ -169,6 +196,7 @@ sink:
     secret_access_key: ${env:LAKE_SECRET}
     # session_token: ${env:LAKE_TOKEN}
   types: {decimal_overflow: text}
+  existing: {table: create_if_missing, rows: error}
   parallel: 2
   history: 7d
 """
@@ -188,7 +216,27 @@ sink:
     access_key_id: cdc
     secret_access_key: ${env:LAKE_SECRET}
   types: {decimal_overflow: text}
+  existing: {table: create_if_missing, rows: error}
   table_properties: {commit.retry.num-retries: "10"}
+  parallel: 2
+  history: 7d
+"""
+
+PAIMON = """\
+sink:
+  type: paimon
+  location: s3://lake/warehouse
+  storage:                              # what is left out: AWS_ENDPOINT_URL, AWS_REGION, …
+    endpoint: https://s3.example.com
+    region: eu-central-1
+    access_key_id: cdc
+    secret_access_key: ${env:LAKE_SECRET}
+  types: {decimal_overflow: text}
+  existing: {table: create_if_missing, rows: error}
+  buckets: 4
+  daily_tags: 30
+  merge_engine: deduplicate
+  table_options: {changelog-producer: lookup}
   parallel: 2
   history: 7d
 """
@@ -203,6 +251,7 @@ sink:
     access_key_id: cdc
     secret_access_key: ${env:LAKE_SECRET}
   types: {decimal_overflow: text}
+  existing: {table: create_if_missing, rows: error}
   parallel: 2
 """
 
@@ -218,10 +267,17 @@ sink:
   max_connections: 4
   lock_timeout: 1m
   types: {json_columns: json}
+  existing: {table: create_if_missing, rows: append}
+  create_table:
+    - tables: [shop.events]
+      template: CREATE TABLE {table} ({columns}) ENGINE=InnoDB PARTITION BY KEY ({key}) PARTITIONS 8
+    - options: ROW_FORMAT=COMPRESSED
 """
 
 MEMORY = """\
-sink: {type: memory}
+sink:
+  type: memory
+  existing: {table: create_if_missing, rows: truncate}
 """
 
 ROUTE = """\
@@ -270,7 +326,7 @@ pipeline:
   apply_rows: 1_000_000
   follow_for: 10m
   report_interval: 60s
-  retention: {change_log: 14d}
+  retention: {change_log: 14d, lagging: 60d}
   schema_changes:                       # or one policy: `schema_changes: evolve`
     default: lenient
     events: {drop_column: hold, truncate_table: ignore}
@@ -309,6 +365,7 @@ rate:
 EXAMPLES = {
     "": TOP,
     "sources": SOURCES,
+    "sinks": SINKS,
     "source mysql": SERVER,
     "source binlog_files": FILES,
     "source sql": SQL,
@@ -319,6 +376,7 @@ EXAMPLES = {
     "sink mysql": MYSQL_SINK,
     "sink delta": DELTA,
     "sink iceberg": ICEBERG,
+    "sink paimon": PAIMON,
     "sink parquet": PARQUET,
     "sink memory": MEMORY,
     "route[]": ROUTE,

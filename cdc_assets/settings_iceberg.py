@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from cdc_assets.settings_existing import ExistingLakeTables
 from cdc_assets.settings_lake import LakeStorage, LakeTypeSettings, storage_options
 from cdc_assets.settings_types import (
     Kind,
@@ -76,6 +77,8 @@ class IcebergSinkSettings(Part):
     """Properties of tables the pipeline creates, for engines that read or write them too."""
     parallel: PositiveCount = 2
     """Tables merged at the same time; they share `pipeline.memory`."""
+    existing: Annotated[ExistingLakeTables, Section] = ExistingLakeTables()
+    """Tables that are there before the pipeline fills them."""
     history: PositiveDuration = 7 * 86400.0
     """How far back the upkeep job keeps snapshots of the tables; a day at least."""
 

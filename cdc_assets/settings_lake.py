@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from cdc_assets.settings_existing import ExistingLakeTables
 from cdc_assets.settings_types import (
     LocalPath,
     Part,
@@ -57,6 +58,8 @@ class DeltaSinkSettings(Part):
     """What to do with values Delta cannot hold."""
     parallel: PositiveCount = 2
     """Tables merged at the same time; they share `pipeline.memory`."""
+    existing: Annotated[ExistingLakeTables, Section] = ExistingLakeTables()
+    """Tables that are there before the pipeline fills them."""
     history: PositiveDuration = 7 * 86400.0
     """How far back the upkeep job keeps versions of the tables; a day at least."""
 
@@ -74,6 +77,8 @@ class ParquetSinkSettings(Part):
     """What to do with values that readers of Parquet cannot hold."""
     parallel: PositiveCount = 2
     """Tables merged at the same time; they share `pipeline.memory`."""
+    existing: Annotated[ExistingLakeTables, Section] = ExistingLakeTables()
+    """Tables that are there before the pipeline fills them."""
 
     @property
     def history(self) -> float:

@@ -11,9 +11,9 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from cdc_assets import naming
 from cdc_assets.engine.routing import Router, RouteRule, compiled, is_pattern
 from cdc_assets.inventory import build_selector
+from cdc_assets.settings_parts import same_sink
 from cdc_assets.settings_problems import KeyPath
 from cdc_assets.settings_route import SOURCE, RouteRuleSettings
 from resources.model.table_id import TableId
@@ -27,8 +27,7 @@ def build_router(settings: PipelineSettings) -> Router:
 
     Where the file has other sources, tables of one name share the target that the rules give both.
     """
-    others = [m for m in settings.whole.members() if m.name != settings.name]
-    peers = [(_own_router(m), build_selector(m)) for m in others]
+    peers = [(_own_router(m), build_selector(m)) for m in same_sink(settings)]
 
     def elsewhere(table: TableId) -> Collection[TableId]:
         return {
@@ -43,7 +42,7 @@ def build_router(settings: PipelineSettings) -> Router:
 
 def _own_router(settings: PipelineSettings) -> Router:
     """Return the routes of a pipeline, not looking at the other sources of its file."""
-    source = naming.source_of(settings.name)
+    source = settings.source_name
     database, table = settings.pipeline.templates_for(source)
     rules = tuple(
         replace(rule.rule(source), merge=_merge(settings.whole, rule, source))
@@ -76,7 +75,7 @@ def language_problems(settings: PipelineFile) -> Iterator[tuple[KeyPath, str]]:
     words: dict[KeyPath, str] = {}
     reached: set[KeyPath] = set()
     for member in settings.members():
-        source = naming.source_of(member.name)
+        source = member.source_name
         rules = {n: rule for n, rule in enumerate(settings.route) if rule.means(source)}
         covered = dict(_unreachable("route", {n: rule.source for n, rule in rules.items()}))
         words |= covered

@@ -10,8 +10,11 @@ from typing import Annotated, Literal
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from cdc_assets.settings_create import CreateTable
+from cdc_assets.settings_existing import ExistingTables
 from cdc_assets.settings_source import Tls
 from cdc_assets.settings_types import (
+    ListSection,
     LocalPath,
     Part,
     Port,
@@ -54,6 +57,10 @@ class MySQLSinkSettings(Part):
     """How long a statement waits for a lock that another session holds; whole seconds."""
     types: Annotated[MySQLTypes, Section] = MySQLTypes()
     """Types other than those of docs/types.md."""
+    existing: Annotated[ExistingTables, Section] = ExistingTables()
+    """Tables that are there before the pipeline fills them."""
+    create_table: Annotated[tuple[CreateTable, ...], ListSection] = ()
+    """How tables are created; those that no rule means as the sink sees fit."""
 
     @model_validator(mode="after")
     def _check_address(self) -> MySQLSinkSettings:
@@ -69,6 +76,7 @@ def mysql_options(sink: MySQLSinkSettings) -> dict[str, object]:
     options: dict[str, object] = {"user": sink.user, "max_connections": sink.max_connections}
     options |= {"lock_timeout": sink.lock_timeout}
     options |= {"types": {"json_columns": sink.types.json_columns}}
+    options |= {"create_table": [rule.rule() for rule in sink.create_table]}
     options |= {"password": sink.password.get_secret_value()} if sink.password else {}
     if sink.socket is not None:
         return options | {"socket": sink.socket}

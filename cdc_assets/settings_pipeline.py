@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from cdc_assets.settings_evolution import SchemaChanges, SchemaChangesOrWord
 from cdc_assets.settings_route import SOURCE, TargetTemplate, split_target
@@ -38,11 +39,36 @@ TypeMapping = Annotated[
 """Names of Paimon's options of the same meaning."""
 
 
+_LAGGING_SINKS = 30 * 86400.0
+
+
 class Retention(Part):
     """How long things are kept."""
 
     change_log: PositiveDuration = 7 * 86400.0
     """Age at which closed windows of the change log are deleted, once every table applied them."""
+    lagging: PositiveDuration | None = None
+    """Age at which they are deleted though a table or a sink did not take them: it has to be
+    loaded again then, and says so. Left out, they are kept as long as the only sink needs them,
+    and for 30 days where there are several."""
+
+    @model_validator(mode="after")
+    def _check_lagging(self) -> Retention:
+        if self.lagging is not None and self.lagging < self.change_log:
+            raise PydanticCustomError(
+                "lagging", "must not be less than `change_log`", {"at": ("lagging",)}
+            )
+        return self
+
+    def longest(self, *, several: bool) -> float | None:
+        """Return the age in seconds that no window outlives; None if there is none.
+
+        Args:
+            several: Whether several sinks share the change log.
+        """
+        if self.lagging is not None or not several:
+            return self.lagging
+        return max(self.change_log, _LAGGING_SINKS)
 
 
 class PipelineOptions(Part):

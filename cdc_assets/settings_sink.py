@@ -10,8 +10,11 @@ from typing import Annotated, Literal
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from cdc_assets.settings_create import CreateFromTemplate, CreateTable
+from cdc_assets.settings_existing import ExistingTables
 from cdc_assets.settings_types import (
     Duration,
+    ListSection,
     LocalPath,
     Part,
     Port,
@@ -46,6 +49,10 @@ class DuckDBSinkSettings(Part):
     """How long to wait for another process that has the file open."""
     types: Annotated[DuckDBTypes, Section] = DuckDBTypes()
     """What to do with values DuckDB cannot hold."""
+    existing: Annotated[ExistingTables, Section] = ExistingTables()
+    """Tables that are there before the pipeline fills them."""
+    create_table: Annotated[tuple[CreateFromTemplate, ...], ListSection] = ()
+    """How tables are created; those that no rule means as the sink sees fit."""
 
 
 class PostgresTypes(Part):
@@ -94,6 +101,10 @@ class PostgresSinkSettings(Part):
     """How long a statement waits for a lock that another session holds."""
     types: Annotated[PostgresTypes, Section] = PostgresTypes()
     """Types other than those of docs/types.md."""
+    existing: Annotated[ExistingTables, Section] = ExistingTables()
+    """Tables that are there before the pipeline fills them."""
+    create_table: Annotated[tuple[CreateTable, ...], ListSection] = ()
+    """How tables are created; those that no rule means as the sink sees fit."""
 
     @model_validator(mode="after")
     def _check_address(self) -> PostgresSinkSettings:
@@ -116,3 +127,5 @@ class MemorySinkSettings(Part):
 
     type: Literal["memory"]
     """Memory of this process."""
+    existing: Annotated[ExistingTables, Section] = ExistingTables()
+    """Tables that are there before the pipeline fills them."""

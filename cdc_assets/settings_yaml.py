@@ -7,12 +7,14 @@ found on the way. `off`, `no` and `12:30` are words here, not false and 750, as 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
+from cdc_assets.settings_env import bad_reference, expand, is_secret, missing_names
 from cdc_assets.settings_problems import KeyPath, Problem, Yaml, join_problems
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -199,3 +201,27 @@ def _read_scalar(node: yaml.ScalarNode) -> Yaml:
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
+
+
+def expand_plain(document: Document, value: Yaml, path: KeyPath, env: Mapping[str, str]) -> Yaml:
+    """Replace references in everything but secrets, noting those that are wrong or missing.
+
+    Args:
+        document: Takes the problems.
+        value: What stands at the path, and below it.
+        path: Keys from the top of the file.
+        env: The environment.
+    """
+    if isinstance(value, dict):
+        return {k: expand_plain(document, v, (*path, k), env) for k, v in value.items()}
+    if isinstance(value, list):
+        return [expand_plain(document, v, (*path, i), env) for i, v in enumerate(value)]
+    if not isinstance(value, str) or "${" not in value or is_secret(path):
+        return value
+    if bad_reference(value):
+        document.add(path, "has a ${ that begins no reference; write ${env:NAME}")
+        return value
+    missing = missing_names(value, env)
+    for name in missing:
+        document.add(path, f"needs environment variable {name}, which is not set")
+    return value if missing else expand(value, env)

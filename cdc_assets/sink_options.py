@@ -13,6 +13,7 @@ from cdc_assets.settings_iceberg import IcebergSinkSettings, iceberg_options
 from cdc_assets.settings_kafka import KafkaSinkSettings, kafka_options
 from cdc_assets.settings_lake import DeltaSinkSettings, ParquetSinkSettings, lake_options
 from cdc_assets.settings_mysql_sink import MySQLSinkSettings, mysql_options
+from cdc_assets.settings_paimon import PaimonSinkSettings, paimon_options
 from cdc_assets.settings_sink import DuckDBSinkSettings, PostgresSinkSettings
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def sink_options(sink: Sink, name: str) -> dict[str, object]:
         return lake_options(sink)
     if isinstance(sink, IcebergSinkSettings):
         return iceberg_options(sink)
+    if isinstance(sink, PaimonSinkSettings):
+        return paimon_options(sink)
     if isinstance(sink, KafkaSinkSettings):
         return kafka_options(sink)
     return {"name": name}
@@ -49,7 +52,9 @@ def sink_writers(sink: Sink) -> int:
         return sink.max_connections
     if isinstance(sink, ClickHouseSinkSettings):
         return sink.max_connections if sink.host else 1
-    if isinstance(sink, DeltaSinkSettings | IcebergSinkSettings | ParquetSinkSettings):
+    if isinstance(sink, DeltaSinkSettings | IcebergSinkSettings):
+        return sink.parallel
+    if isinstance(sink, PaimonSinkSettings | ParquetSinkSettings):
         return sink.parallel
     return 1
 
@@ -62,6 +67,7 @@ def _duckdb_options(sink: DuckDBSinkSettings) -> dict[str, object]:
         "threads": sink.threads,
         "lock_timeout": sink.lock_timeout,
         "types": {"decimal_overflow": "text"} if text else None,
+        "create_table": [rule.rule() for rule in sink.create_table],
     }
 
 
@@ -71,6 +77,7 @@ def _postgres_options(sink: PostgresSinkSettings) -> dict[str, object]:
         "lock_timeout": sink.lock_timeout,
         "family": sink.family,
         "types": {"json_columns": sink.types.json_columns},
+        "create_table": [rule.rule() for rule in sink.create_table],
     }
     if sink.url:
         options["url"] = sink.url.get_secret_value()

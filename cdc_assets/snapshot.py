@@ -13,7 +13,7 @@ import dagster as dg
 
 from cdc_assets import inventory, naming
 from cdc_assets.failures import failure_of, failures
-from cdc_assets.members import for_each_source
+from cdc_assets.members import for_each_member
 from cdc_assets.settings import PipelineFile, PipelineSettings
 from cdc_assets.specs import PIPELINE_TAG, has_snapshot, snapshot_spec, table_partitions
 from resources.errors import CdcError, ConfigError, TerminalError, TransientError
@@ -57,7 +57,7 @@ def build_snapshots_job(file: PipelineFile) -> dg.JobDefinition:
             if has_snapshot(settings):
                 load_source(context, settings)
 
-        for_each_source(context, file, work)
+        for_each_member(context, file, work)
 
     @dg.job(
         name=naming.job_name(file.name, "snapshot"),

@@ -52,7 +52,7 @@ def report_copy(
     context.log.info(f"{copied.table}: {copied.rows:,} rows in {copied.seconds:.1f} s")
     context.log_event(
         dg.AssetMaterialization(
-            dg.AssetKey(naming.snapshot_key(settings.name)),
+            dg.AssetKey(naming.snapshot_key(settings.log_name, settings.sink_name)),
             partition=naming.table_partition(copied.table),
             metadata=found
             | {"targets": ", ".join(str(r.target) for r in merged)}
@@ -63,7 +63,7 @@ def report_copy(
     others = other_feeds(settings, pipeline.db)
     for report in merged:
         fed = others.get(str(report.target), {})
-        _report_target(context, pipeline, targets, copied, report, found, window, fed)
+        _report_target(context, settings, pipeline, targets, copied, report, found, window, fed)
     inventory.save_inventory(settings, [], [window])
     touched = targets.of([copied.table])
     verdicts.report_dirty_rows(context.instance, settings, pipeline, targets, touched, states)
@@ -71,6 +71,7 @@ def report_copy(
 
 def _report_target(
     context: dg.AssetExecutionContext | dg.OpExecutionContext,
+    settings: PipelineSettings,
     pipeline: Pipeline,
     targets: Targets,
     copied: CopyReport,
@@ -87,14 +88,13 @@ def _report_target(
         shaping = pipeline.shaping(route, stored)
         report = replace(report, schema=shaping.wanted, lineage=shaping.lineage)
     shown = found | _after(report) | {"target": str(target)}
-    source = naming.source_of(pipeline.name)
-    shown |= {"source": source} if source else {}
+    shown |= {"source": settings.source_name} if settings.source_name else {}
     if len(feeds) > 1 or others:
         shown["source table"] = str(copied.table)
     with pipeline.sink() as sink:
         shown["dagster/row_count"] = sink.count_rows(report.target)
     shown |= lineage_metadata(pipeline, [report], feeds, others)
-    key = dg.AssetKey(naming.table_key(pipeline.name, target))
+    key = dg.AssetKey(settings.table_key(target))
     context.log_event(dg.AssetMaterialization(key, partition=window, metadata=shown))
     state = pipeline.tables.get(copied.table)
     if state is not None and state.status in checks.RESTING:

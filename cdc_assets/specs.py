@@ -34,10 +34,14 @@ def has_snapshot(settings: PipelineSettings) -> bool:
 
 
 def run_tags(settings: PipelineSettings) -> dict[str, str]:
-    """Return the tags by which sensors and the run queue know a pipeline's sync runs."""
+    """Return the tags by which sensors and the run queue know a pipeline's sync runs.
+
+    Runs of several sinks do not wait for each other: each has the server for itself.
+    """
+    server, sink = settings.source.server, settings.sink_name
     return {
         PIPELINE_TAG: naming.file_of(settings.name),
-        SOURCE_TAG: source_tag(settings.source.server),
+        SOURCE_TAG: source_tag(f"{server} {settings.name}" if sink else server),
     }
 
 
@@ -72,7 +76,7 @@ def table_partitions(settings: PipelineSettings) -> dg.DynamicPartitionsDefiniti
 def changes_spec(settings: PipelineSettings) -> dg.AssetSpec:
     """Return the change log's spec."""
     return dg.AssetSpec(
-        dg.AssetKey(naming.changes_key(settings.name)),
+        dg.AssetKey(naming.changes_key(settings.log_name)),
         description=settings.description
         or f"Every change of {settings.source.server}, as it was committed, in windows of a "
         f"{settings.pipeline.window}.",
@@ -91,13 +95,13 @@ def changes_spec(settings: PipelineSettings) -> dg.AssetSpec:
 def snapshot_spec(settings: PipelineSettings) -> dg.AssetSpec:
     """Return the spec of the snapshot, one partition per source table."""
     return dg.AssetSpec(
-        dg.AssetKey(naming.snapshot_key(settings.name)),
+        dg.AssetKey(naming.snapshot_key(settings.log_name, settings.sink_name)),
         description="Materializing a partition loads that table in full, without locks; a run "
         "that was killed is resumed at its next chunk.",
         skippable=True,
         kinds={settings.source.type, settings.sink.type},
         metadata={"server": settings.source.server},
-        **_shared(settings),
+        **_shared(settings, settings.sink_name),
     )
 
 
@@ -107,34 +111,35 @@ def table_spec(file: PipelineFile, target: TableId, feeds: Feeds) -> dg.AssetSpe
     Args:
         file: The pipeline file.
         target: Names of the target.
-        feeds: The sources that feed it and their tables, as known now.
+        feeds: The sources that feed it and their tables, as known now; all fill one sink.
     """
-    deps = [dg.AssetDep(dg.AssetKey(naming.changes_key(s.name))) for s, _ in feeds]
+    first = feeds[0][0]
+    deps = [dg.AssetDep(dg.AssetKey(naming.changes_key(s.log_name))) for s, _ in feeds]
     deps += [
         dg.AssetDep(
-            dg.AssetKey(naming.snapshot_key(settings.name)),
+            dg.AssetKey(naming.snapshot_key(settings.log_name, settings.sink_name)),
             partition_mapping=dg.AllPartitionMapping(),
         )
         for settings, _ in feeds
         if has_snapshot(settings)
     ]
     return dg.AssetSpec(
-        dg.AssetKey(naming.table_key(file.name, target)),
+        dg.AssetKey(naming.table_key(file.name, target, first.sink_name)),
         description=_described(feeds),
         deps=deps,
         skippable=True,
-        kinds={file.sink.type, "table"},
-        metadata={"dagster/table_name": f"{sink_address(file)}/{target}", **_sources(feeds)},
-        **_shared(file),
+        kinds={first.sink.type, "table"},
+        metadata={"dagster/table_name": f"{sink_address(first)}/{target}", **_sources(feeds)},
+        **_shared(file if file.sources else first, first.sink_name),
     )
 
 
-def sink_address(file: PipelineFile) -> str:
+def sink_address(settings: PipelineSettings) -> str:
     """Return what names a pipeline's sink; never a secret.
 
     Dagster takes assets with one table name for one table: those of two sinks must differ.
     """
-    sink = file.sink.model_dump(exclude_none=True)
+    sink = settings.sink.model_dump(exclude_none=True)
     place = sink.get("path") or sink.get("location")
     if place:
         return str(place)
@@ -142,7 +147,8 @@ def sink_address(file: PipelineFile) -> str:
         return server_of(sink["url"].get_secret_value())
     if "host" in sink:
         return f"{sink['host']}:{sink.get('port', '')}/{sink.get('database', '')}"
-    return f"{sink['type']}/{file.name}"
+    name = naming.member_name(settings.whole.name, "", settings.sink_name)
+    return f"{sink['type']}/{name}"
 
 
 def _described(feeds: Feeds) -> str:
@@ -156,7 +162,7 @@ def _described(feeds: Feeds) -> str:
 def _sources(feeds: Feeds) -> dict[str, Any]:
     several = len(feeds) > 1
     names = [
-        f"{naming.source_of(settings.name)}: {table}" if several else str(table)
+        f"{settings.source_name}: {table}" if several else str(table)
         for settings, tables in feeds
         for table in tables
     ]
@@ -167,10 +173,11 @@ def _sources(feeds: Feeds) -> dict[str, Any]:
     return {"source tables": [*names[:SHOWN_TABLES], *more]}
 
 
-def _shared(file: PipelineFile) -> Mapping[str, Any]:
+def _shared(file: PipelineFile, sink: str = "") -> Mapping[str, Any]:
+    """Return what all assets of a file have; those of one of several sinks are a group."""
     name = naming.file_of(file.name)
     return {
-        "group_name": name,
+        "group_name": naming.member_name(name, "", sink),
         "owners": list(file.owners),
         "tags": dict(file.tags) | {PIPELINE_TAG: name},
         "code_version": file.config_hash(),

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from cdc_assets import inventory, naming
+from cdc_assets import inventory, naming, verdicts
 from cdc_assets.failures import failures, stopped_failure
-from cdc_assets.members import Member, feeds_of, raise_failed
+from cdc_assets.members import Member, feeds_of, kind_of, raise_failed
 from cdc_assets.settings import PipelineFile, PipelineSettings
 from cdc_assets.settings_place import parse_place
 from cdc_assets.specs import changes_spec, table_spec
@@ -78,7 +78,7 @@ def build_sync(
             failures(context.retry_number),
             opened(settings, context.run.run_id, context.log.info) as pipeline,
         ):
-            if tuple(naming.changes_key(settings.name)) in keys:
+            if tuple(naming.changes_key(settings.log_name)) in keys:
                 options = sync_options(settings, config)
                 yield from sync_pipeline(context, settings, pipeline, options)
             else:
@@ -91,25 +91,85 @@ def build_sync(
     return sync
 
 
+def build_capture(
+    settings: PipelineSettings, windows: dg.TimeWindowPartitionsDefinition
+) -> dg.AssetsDefinition:
+    """Return the change log that several sinks share, as an asset of its own.
+
+    Materialized by itself it reads the source's log up to now, and merges nothing. The syncs of
+    the sinks do so too, and record it here.
+
+    Args:
+        settings: Of one of the sinks.
+        windows: The partitions.
+    """
+
+    @dg.multi_asset(
+        name=f"{settings.log_name}__capture",
+        specs=[changes_spec(settings).replace_attributes(partitions_def=windows)],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def capture(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+        from cdc_assets.engine.run import capture_through
+        from cdc_assets.events import RunEvents
+        from cdc_assets.open import opened
+        from cdc_assets.preflight import require_ready
+
+        if not _follows(context, settings):
+            return
+        run = opened(settings, context.run.run_id, context.log.info, joins=False)
+        with failures(context.retry_number), run as pipeline:
+            require_ready(pipeline)
+            interval = settings.pipeline.report_interval
+            events = RunEvents(context, settings, pipeline, interval)
+            capture_through(pipeline, pipeline.source.current_position())
+            events.finish({})
+            yield from events.results()
+
+    return capture
+
+
+def build_sync_op(settings: PipelineSettings) -> dg.OpDefinition:
+    """Return the op that syncs one of several sinks: it captures if nobody does, and merges.
+
+    It is no asset's own: the change log it may write is that of all sinks.
+
+    Args:
+        settings: The sink's pipeline.
+    """
+
+    @dg.op(name=naming.op_name(settings.name, "sync"), out=dg.Out(dg.Nothing))
+    def sync(context: dg.OpExecutionContext, config: SyncConfig) -> None:
+        from cdc_assets.open import opened
+
+        run = opened(settings, context.run.run_id, context.log.info)
+        with failures(context.retry_number), run as pipeline:
+            for _ in sync_pipeline(context, settings, pipeline, sync_options(settings, config)):
+                raise AssertionError("an op owes no results of assets")
+
+    return sync
+
+
 def build_merge(
     file: PipelineFile,
     members: Sequence[Member],
     windows: dg.TimeWindowPartitionsDefinition,
 ) -> dg.AssetsDefinition:
-    """Return one asset per known target of a file with several sources, fed by all of them.
+    """Return one asset per known target of several sources, or of one of several sinks.
 
-    Their syncs merge what they capture; materialized by itself, a target merges what is pending in
-    the change logs. A source that fails keeps no other from it.
+    Syncs merge what is captured; materialized by itself, a target merges what is pending in the
+    change logs. A source that fails keeps no other from it.
 
     Args:
         file: The pipeline file.
-        members: Its sources.
+        members: Those that fill one sink.
         windows: The partitions of all of them.
     """
     specs = [table_spec(file, target, feeds) for target, feeds in feeds_of(members).items()]
+    first = members[0].settings
 
     @dg.multi_asset(
-        name=f"{file.name}__targets",
+        name=f"{naming.member_name(file.name, '', first.sink_name)}__targets",
         specs=[spec.replace_attributes(partitions_def=windows) for spec in specs],
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -125,7 +185,7 @@ def build_merge(
             for events in merged:
                 if events is not None:
                     events.check_owed()
-        raise_failed(failed, len(members))
+        raise_failed(failed, kind_of([first]), len(members))
 
     return merge
 
@@ -156,7 +216,7 @@ def _merge_member(
             if stopped:
                 raise stopped_failure(stopped)
     except dg.Failure as failure:
-        failed[naming.source_of(settings.name)] = failure
+        failed[settings.part] = failure
     return events
 
 
@@ -197,7 +257,7 @@ def sync_options(settings: PipelineSettings, config: SyncConfig) -> "SyncOptions
 
 
 def sync_pipeline(
-    context: dg.AssetExecutionContext,
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
     settings: PipelineSettings,
     pipeline: "Pipeline",
     options: "SyncOptions",
@@ -218,11 +278,7 @@ def sync_pipeline(
     from cdc_assets.metadata import capture_metadata
     from cdc_assets.preflight import require_ready
 
-    if not settings.source.follows:
-        context.log.info(
-            "nothing to do: with source.startup `snapshot` tables are loaded and not followed; run "
-            + naming.job_name(settings.name, "snapshot")
-        )
+    if not _follows(context, settings):
         return
     require_ready(pipeline)
     events = RunEvents(context, settings, pipeline, settings.pipeline.report_interval)
@@ -247,8 +303,21 @@ def sync_pipeline(
         raise
     pipeline.say = context.log.info
     events.finish(capture_metadata(engine.result.capture))
+    verdicts.report_sinks(context.instance, settings, pipeline)
     _close(context, settings, events)
     yield from events.results()
+
+
+def _follows(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext, settings: PipelineSettings
+) -> bool:
+    """Return whether there is a log to read; say so if there is none."""
+    if not settings.source.follows:
+        context.log.info(
+            "nothing to do: with source.startup `snapshot` tables are loaded and not followed; run "
+            + naming.job_name(settings.name, "snapshot")
+        )
+    return settings.source.follows
 
 
 def merge_tables(
@@ -283,7 +352,7 @@ def merge_tables(
 
 
 def _close(
-    context: dg.AssetExecutionContext,
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
     settings: PipelineSettings,
     events: "RunEvents",
 ) -> None:

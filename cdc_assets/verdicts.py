@@ -23,6 +23,7 @@ from dagster._core.storage.asset_check_execution_record import (
 from cdc_assets import checks, naming
 from cdc_assets.members import other_feeds, state_of
 from cdc_assets.settings import PipelineSettings
+from cdc_assets.sink_lag import SINKS, judge_sinks
 from cdc_assets.targets import Targets
 from resources.model.table_id import TableId
 
@@ -61,15 +62,15 @@ def report_dirty_rows(
     """
     if not touched:
         return
-    keys = {t: dg.AssetKey(naming.table_key(settings.name, t)) for t in touched}
+    keys = {t: dg.AssetKey(settings.table_key(t)) for t in touched}
     newest = _newest(instance, keys.values())
     verdicts = checks.judge_dirty_rows(settings, pipeline, targets, touched, states)
-    name = naming.check_name(settings.name, checks.DIRTY_ROWS)
+    name = naming.check_name(settings.log_name, checks.DIRTY_ROWS)
     for target, verdict in verdicts.items():
         _record(instance, keys[target], name, verdict, newest)
     for member, fed in _fed_by_others(settings, pipeline, touched):
         state = state_of(member.name, pipeline.db)
-        name = naming.check_name(member.name, checks.DIRTY_ROWS)
+        name = naming.check_name(member.log_name, checks.DIRTY_ROWS)
         verdicts = checks.judge_dirty_rows(member, state, fed, fed.feeds, state.tables.all())
         for target, verdict in verdicts.items():
             _record(instance, keys[target], name, verdict, newest)
@@ -99,10 +100,9 @@ def untold(
     told once even if the run that made it was killed.
     """
     resting = [t for t, s in states.items() if s.status in checks.RESTING]
-    name = naming.check_name(settings.name, checks.DIRTY_ROWS)
+    name = naming.check_name(settings.log_name, checks.DIRTY_ROWS)
     by_key = {
-        dg.AssetCheckKey(dg.AssetKey(naming.table_key(settings.name, t)), name): t
-        for t in targets.of(resting)
+        dg.AssetCheckKey(dg.AssetKey(settings.table_key(t)), name): t for t in targets.of(resting)
     }
     storage = instance.event_log_storage
     latest = storage.get_latest_asset_check_execution_by_key(list(by_key)) if by_key else {}
@@ -123,7 +123,7 @@ def report_continuity(
     after: int = 0,
     full: bool = False,
 ) -> None:
-    """Check the change log and record the verdict.
+    """Check the change log and record the verdict; with it that on sinks that share it.
 
     A long log is looked at as a whole once an hour and as long as it has problems; in between
     only the links of new segments, whose files the merge has just read.
@@ -135,7 +135,7 @@ def report_continuity(
         after: The last segment before this run.
         full: Read every byte and compare checksums.
     """
-    asset = dg.AssetKey(naming.changes_key(settings.name))
+    asset = dg.AssetKey(naming.changes_key(settings.log_name))
     key = dg.AssetCheckKey(asset, checks.CONTINUITY)
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
     whole_at = _metadata(latest).get(WHOLE_LOG_AT)
@@ -151,7 +151,25 @@ def report_continuity(
         verdict = checks.judge_continuity(pipeline.log.check(full=full), scope)
         at = dg.MetadataValue.timestamp(time.time())
     verdict[1][WHOLE_LOG_AT] = at
-    _record(instance, asset, checks.CONTINUITY, verdict, _newest(instance, [asset]))
+    newest = _newest(instance, [asset])
+    _record(instance, asset, checks.CONTINUITY, verdict, newest)
+    report_sinks(instance, settings, pipeline)
+
+
+def report_sinks(
+    instance: dg.DagsterInstance, settings: PipelineSettings, pipeline: Pipeline
+) -> None:
+    """Record how far the sinks of a change log are, where several share it.
+
+    Args:
+        instance: Where to record it.
+        settings: The pipeline's.
+        pipeline: The opened pipeline.
+    """
+    if pipeline.is_shared:
+        asset = dg.AssetKey(naming.changes_key(settings.log_name))
+        verdict = judge_sinks(settings, pipeline)
+        _record(instance, asset, SINKS, verdict, _newest(instance, [asset]))
 
 
 def broken_links(segments: Sequence[Segment]) -> list[str]:

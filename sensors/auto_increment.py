@@ -66,7 +66,7 @@ def read_marks(settings: PipelineSettings, epoch: int) -> str:
     with closing(open_source(settings.resolve())) as source:
         ends = source.current_position()
     with closing(StateDatabase(state_url())) as db:
-        captured = SegmentStore(db, settings.name).resume_position()
+        captured = SegmentStore(db, settings.log_name).resume_position()
     gaps = _gaps(captured)
     digest = digest_of(ends)
     return f"{digest}+{gaps} gaps, look {epoch}" if gaps else digest

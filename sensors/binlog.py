@@ -21,15 +21,17 @@ from sensors.ticks import Job, asked, build_sensor
 
 
 def build_binlog_sensor(
-    server: str, pipelines: Sequence[PipelineSettings], jobs: Sequence[Job]
+    watched: str, pipelines: Sequence[PipelineSettings], jobs: Sequence[Job]
 ) -> dg.SensorDefinition:
     """Return the sensor of a server with a binary log.
 
     Args:
-        server: `source.server` of all these pipelines.
+        watched: What names the sensor: `source.server` of all these pipelines, or one of several
+            sinks on it.
         pipelines: At least one. The first one's account asks for the position.
         jobs: Their sync jobs.
     """
+    server = pipelines[0].source.server
 
     def evaluate(context: dg.SensorEvaluationContext, cursor: Cursor) -> dg.SensorResult:
         runs = {p.name: last_of(context.instance, p.name, "sync") for p in pipelines}
@@ -38,7 +40,7 @@ def build_binlog_sensor(
         return asked(plan, "sync", {"cdc/until": position})
 
     return build_sensor(
-        naming.sensor_name(server, "binlog"),
+        naming.sensor_name(watched, "binlog"),
         f"Syncs {', '.join(p.name for p in pipelines)} when the log of {server} moves on.",
         jobs,
         min(p.pipeline.sensor_interval for p in pipelines),

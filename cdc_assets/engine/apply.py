@@ -15,10 +15,12 @@ from cdc_assets.engine.following import Following
 from cdc_assets.engine.left_out import LEFT_OUT, was_left_out
 from cdc_assets.engine.parts import Group, pending_parts
 from cdc_assets.engine.pipeline import Pipeline
+from cdc_assets.engine.records import REMEDIES
 from cdc_assets.engine.report import TableReport
 from cdc_assets.engine.route import target_id
 from cdc_assets.engine.routing import Route
-from resources.model.change import TableNotice
+from resources.errors import ConfigError
+from resources.model.change import TableNotice, last_seq
 from resources.model.table import TableId
 
 
@@ -50,6 +52,8 @@ def apply_pending(pipeline: Pipeline, route: Route, token: int, upto: int) -> Ta
     if mark is None:
         pipeline.require_alone(route)
     after = mark.seq if mark else born(pipeline, route.table, upto)
+    if mark is None and after == 0:
+        after = _begin_with_log(pipeline, route)
     if after is None:
         report.outcome = "waiting"
         report.reason = "not loaded yet: materialize its snapshot partition"
@@ -83,6 +87,31 @@ def _followed(following: Following, after: int, upto: int) -> bool:
         if not done:
             return False
     return True
+
+
+def _begin_with_log(pipeline: Pipeline, route: Route) -> int:
+    """Return from where a target that begins empty takes the log: from its very beginning.
+
+    In a sink added later, a table that keeps every change begins with those that are still there.
+
+    Raises:
+        ConfigError: Retention has removed the first changes, and nothing is loaded in their place.
+    """
+    floor = pipeline.log.segments.table_floor(route.table)
+    if not floor:
+        return 0
+    history = pipeline.options.history
+    if history != "snapshot":
+        raise ConfigError(
+            f"the change log has {route.table} from segment {floor + 1} on alone, so a target "
+            "that begins empty would lack the rows before",
+            where=str(route.target),
+            remedy=REMEDIES[history],
+        )
+    if not pipeline.is_shared:
+        return 0
+    pipeline.say(f"{route.table} -> {route.target}: begins with segment {floor + 1} of the log")
+    return last_seq(floor)
 
 
 def born(pipeline: Pipeline, table: TableId, upto: int) -> int | None:

@@ -34,9 +34,12 @@ from resources.model.change import (
     first_seq,
 )
 from resources.model.position import Position
+from resources.model.table import TableId
 from resources.stores.change_log import SegmentWriter
+from resources.stores.dirty_rows import DirtyRow
 from resources.stores.leases import Lease
 from resources.stores.segments import Segment
+from resources.stores.table_states import TableStateStore
 
 PURGED = "purged"
 """Kind of the notices that stand for log nobody had read when the source dropped it."""
@@ -150,10 +153,9 @@ def _bridge_purged(
     end = pipeline.source.current_position()
     writer = pipeline.log.begin_segment(lease, pipeline.run_id, pipeline.options.capture_filter)
     seq = first_seq(writer.number)
-    for table, state in pipeline.tables.all().items():
-        if state.status != "new":
-            where = f"{report.end} to {end}"
-            writer.note(TableNotice(table, seq, PURGED, error.message, where, rewrites=True))
+    for table in _followed(pipeline):
+        where = f"{report.end} to {end}"
+        writer.note(TableNotice(table, seq, PURGED, error.message, where, rewrites=True))
     last = pipeline.log.segments.last()
     window = last.window if last and last.window else _window_now(pipeline)
     # What was known of shapes at the old place says nothing about the new one.
@@ -162,6 +164,13 @@ def _bridge_purged(
     report.end = end
     pipeline.say(f"segment {segment.number}: the log up to {end} is lost, tables are read again")
     return segment
+
+
+def _followed(pipeline: Pipeline) -> list[TableId]:
+    """Return the tables that some sink of the log follows, sorted."""
+    names = (pipeline.name, *pipeline.siblings)
+    states = [s for n in names for s in TableStateStore(pipeline.db, n).all().values()]
+    return sorted({state.table for state in states if state.status != "new"})
 
 
 def _window_now(pipeline: Pipeline) -> str:
@@ -266,7 +275,7 @@ class _Capture:
             self.transactions,
             self.first_ts,
             self.last_ts,
-            dirty=[undecoded_row(self.pipeline, "capture", r) for r in self.rejected],
+            dirty=self._dirty_rows(),
             shapes=self.shapes,
         )
         failpoint("capture.after_commit")
@@ -278,6 +287,12 @@ class _Capture:
         if self.writer is not None:
             self.writer.abandon()
             self.writer = None
+
+    def _dirty_rows(self) -> list[DirtyRow]:
+        """Return what could not be decoded, once for every sink of the log: it is in none."""
+        rows = [undecoded_row(self.pipeline, "capture", row) for row in self.rejected]
+        names = (self.pipeline.name, *self.pipeline.siblings)
+        return [replace(row, pipeline=name) for name in names for row in rows]
 
     def _open(self) -> None:
         self.writer = self.pipeline.log.begin_segment(

@@ -77,7 +77,7 @@ def feed_config(pipeline: str, options: EngineOptions, route: Route) -> dict[str
     other tables they mean does not count, nor do rules that only stop a run.
 
     Args:
-        pipeline: The pipeline's name.
+        pipeline: The change log's name.
         options: With its rules.
         route: The feed's way.
     """
@@ -103,7 +103,7 @@ def find_edit(before: Config, after: Config) -> Edit | None:
 
 def config_text(pipeline: Pipeline, route: Route) -> str:
     """Return what is kept of a feed's configuration (`FeedState.config`) with its shape."""
-    return json.dumps(feed_config(pipeline.name, pipeline.options, route), sort_keys=True)
+    return json.dumps(feed_config(pipeline.log_name, pipeline.options, route), sort_keys=True)
 
 
 def table_config_text(pipeline: Pipeline, table: TableId) -> str:
@@ -122,7 +122,7 @@ def why_edited(pipeline: Pipeline, route: Route, kept: str) -> str:
     """
     if not kept:
         return ""
-    edit = find_edit(json.loads(kept), feed_config(pipeline.name, pipeline.options, route))
+    edit = find_edit(json.loads(kept), feed_config(pipeline.log_name, pipeline.options, route))
     if edit is None:
         return ""
     return f"{EDITED}{edit.words()} changed in the pipeline file: {remedy(pipeline, route, edit)}"

@@ -7,6 +7,7 @@ by step: every row of an old shape is in before its ALTER, and none of a new one
 from __future__ import annotations
 
 from cdc_assets.engine.columns import Answer, TargetColumns
+from cdc_assets.engine.existing import stands
 from cdc_assets.engine.kept import why_lacking
 from cdc_assets.engine.parts import Group
 from cdc_assets.engine.pipeline import Pipeline
@@ -68,6 +69,8 @@ class Following:
             return False
         shaping = self.pipeline.shaping(self.route, group.schema)
         first = int(group.batches[0].column(SEQ)[0].as_py())
+        if self.expected is None:
+            self._take_on(shaping, first)
         if self.dropped:  # and made again, by a statement that does not say so for sure
             self._begin_anew(first, shaping)
         elif not self.columns.take(shaping, "rows without a statement", first):
@@ -117,6 +120,27 @@ class Following:
             self._begin_anew(notice.seq, self._shaping(shape) if shape is not None else None)
         return True
 
+    def _take_on(self, shaping: Shaping, first: int) -> None:
+        """Do with a table that stands there what the pipeline file says, before the first rows.
+
+        Args:
+            shaping: What the rows are.
+            first: Their first `_cdc_seq`.
+        """
+        existing = self.pipeline.options.existing
+        target = shaping.target("append" if self.columns.appends else "merge")
+        with self.pipeline.sink() as sink:
+            if not stands(self.pipeline, self.route, target, sink, loads=False):
+                return
+            if existing.table == "recreate":
+                sink.drop_table(target.id)
+                failpoint("apply.after_recreate")
+                self.columns.forget()
+            elif existing.rows == "truncate":
+                there = self.columns.target(shaping)
+                self.report.deleted += sink.truncate(there, self._fence(first - 1))
+                self._moved(first - 1)
+
     def _tells(self, event: TableEventWord) -> bool:
         """Return whether a log of changes, which has all rows since its load, says this too."""
         return event == "truncate_table" and self.pipeline.options.append_loads
@@ -144,6 +168,8 @@ class Following:
         self.dropped = False
         if self.report.outcome == "dropped":
             self.report.outcome, self.report.reason = "current", ""
+        if self.expected is None and shaping is not None:
+            self._take_on(shaping, seq)
         target = self.columns.current()
         if target is None and shaping is None:
             return

@@ -6,6 +6,8 @@ reading again, before anything is merged over the missing stretch.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.route import target_id
 from resources.model.change import last_seq, segment_of
@@ -27,14 +29,14 @@ AHEAD = (
 def mark_ahead(pipeline: Pipeline) -> None:
     """Look for targets whose watermark lies past the change log's end.
 
-    Called under the capture lease and before capture goes on, when every watermark this state
-    store knows of lies at or below the last segment. Merging into such a target would pass over
-    changes in silence, until the new segments' numbers have caught up with the old ones.
+    Called under the lease of the run, the capture lease unless the log is shared, and before
+    capture goes on, when every watermark this state store knows of lies at or below
+    `Pipeline.offered`. Merging into such a target would pass over changes in silence, until the
+    new segments' numbers have caught up with the old ones.
     """
-    last = pipeline.log.segments.last()
-    end = last_seq(last.number if last else 0)
     with pipeline.sink() as sink:
-        marks = sink.list_watermarks(pipeline.name)
+        marks = sink.list_watermarks(pipeline.log_name)
+    end = last_seq(pipeline.offered())  # asked afterwards: a load that ends meanwhile is no error
     ahead = {table for (_, table), mark in marks.items() if mark.seq > end}
     if not ahead:
         return
@@ -71,14 +73,49 @@ def mark_left_out(pipeline: Pipeline) -> None:
     last = pipeline.log.segments.last()
     if last is None or last.capture_filter == pipeline.options.capture_filter:
         return
+    _mark(pipeline, {last.capture_filter}, last.number)
+
+
+def mark_passed_over(pipeline: Pipeline, upto: int, *, asks: bool = True) -> None:
+    """Do the same for a sink of a shared log: others capture, perhaps by an older file.
+
+    Where the sink itself selected something else before, all of the log there is is looked at.
+
+    Args:
+        pipeline: The opened pipeline.
+        upto: The segment that the sink's tables are to be merged up to next.
+        asks: Whether the sink is asked where its tables are; else all that were left out are
+            marked.
+    """
+    own, reader = pipeline.options.capture_filter, pipeline.reader()
+    before = reader.capture_filter if reader else ""
+    filters = pipeline.log.segments.filters(pipeline.applied() if before == own else 0, upto)
+    filters = (filters | {before}) - {own, ""}
+    if filters:
+        _mark(pipeline, filters, upto, asks=asks)
+    if before != own:
+        pipeline.readers.keep(pipeline.name, capture_filter=own)
+
+
+def _mark(pipeline: Pipeline, filters: Collection[str], upto: int, *, asks: bool = True) -> None:
+    """Mark the loaded tables that one of the filters left out past their watermark."""
     loaded = [t for t, s in pipeline.tables.all().items() if s.status in ("live", "behind")]
     for table in loaded:
-        if filter_selects(last.capture_filter, table):
+        if all(filter_selects(f, table) for f in filters):
             continue
-        feed = pipeline.feed(table)
-        with pipeline.sink() as sink:
-            found = [sink.read_watermark(target_id(r), feed) for r in pipeline.routes(table)]
-        marks = [mark.seq for mark in found if mark is not None]
-        if marks and was_left_out(pipeline, table, min(marks), last_seq(last.number)):
+        if not asks or _misses(pipeline, table, upto):
             pipeline.tables.set(table, "needs_snapshot", LEFT_OUT)
             pipeline.say(f"{table}: {LEFT_OUT}")
+
+
+def _misses(pipeline: Pipeline, table: TableId, upto: int) -> bool:
+    """Return whether a target may lack changes that were captured without its table."""
+    feed, floor = pipeline.feed(table), pipeline.log.segments.floor()
+    with pipeline.sink() as sink:
+        found = [sink.read_watermark(target_id(r), feed) for r in pipeline.routes(table)]
+    marks = [mark.seq for mark in found if mark is not None]
+    if not marks:
+        return False
+    # What was removed may have been captured without it: nothing tells any more.
+    unknown = floor is not None and segment_of(min(marks) + 1) <= floor.number
+    return unknown or was_left_out(pipeline, table, min(marks), last_seq(upto))

@@ -43,7 +43,8 @@ def plan_load(columns: TargetColumns, shaping: Shaping) -> LoadPlan:
     """
     wanted = shaping.target("append" if columns.appends else "merge")
     shared, live = columns.route.shared, columns.live
-    if live is None:
+    anew = columns.pipeline.options.existing.of_load == "anew" and not shared
+    if live is None or anew:
         return LoadPlan(wanted, folds=shared)
     here = {columns.fold(c.name): c for c in live}
     table, target = columns.route.table, columns.report.target

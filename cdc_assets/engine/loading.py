@@ -20,6 +20,7 @@ from cdc_assets.engine.aside import (
     undecoded_row,
 )
 from cdc_assets.engine.columns import TargetColumns
+from cdc_assets.engine.existing import stands
 from cdc_assets.engine.load_plan import plan_load
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.protected import Protection
@@ -63,6 +64,8 @@ class Loading:
         self._columns = TargetColumns(pipeline, route, TableReport(route.table, target_id(route)))
         self._plan = plan_load(self._columns, self.shaping)
         self.target = self._plan.target
+        if not route.shared:
+            self.target = replace(self.target, existing=pipeline.options.existing.of_load)
         self._rows = 0
 
     def check(self) -> None:
@@ -80,6 +83,7 @@ class Loading:
         with self.pipeline.sink() as sink:
             if sink.read_watermark(self.target.id, self.pipeline.feed(table)) is None:
                 self.pipeline.require_alone(self.route)
+            stands(self.pipeline, self.route, self.target, sink, loads=True)
             errors = [
                 f
                 for f in sink.check_table(self.target)

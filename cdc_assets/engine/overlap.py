@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from cdc_assets.engine.capture import capture_by_policy
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import CaptureReport
+from cdc_assets.engine.sharing import capture_or_follow
 from resources.errors import ConfigError
 from resources.model.place import Place
 from resources.model.position import Position
@@ -25,7 +26,7 @@ from resources.stores.segments import Segment
 @contextmanager
 def capturing(
     pipeline: Pipeline,
-    lease: Lease,
+    lease: Lease | None,
     report: CaptureReport,
     follow_for: float,
     stop_at: Place | None,
@@ -35,7 +36,7 @@ def capturing(
 
     Args:
         pipeline: The opened pipeline.
-        lease: The right to capture.
+        lease: The right to capture; None if the log is shared, where it is taken up if it is free.
         report: Filled as it goes.
         follow_for: Seconds to tail; 0 ends at the position the server has now.
         stop_at: Ends at this place, or at the position the server has now if that comes first.
@@ -56,7 +57,12 @@ def capturing(
     def read() -> None:
         try:
             until = None if follow_for > 0 else _end_of_run(pipeline, stop_at)
-            for segment in capture_by_policy(pipeline, lease, until, stop, report):
+            segments = (
+                capture_or_follow(pipeline, until, stop, report)
+                if lease is None
+                else capture_by_policy(pipeline, lease, until, stop, report)
+            )
+            for segment in segments:
                 ready.put(segment)
             ready.put(None)
         except BaseException as error:  # handed to the run's own thread

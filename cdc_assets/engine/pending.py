@@ -14,6 +14,7 @@ from typing import Literal
 
 from cdc_assets.engine.apply import apply_pending
 from cdc_assets.engine.existence import gone_by
+from cdc_assets.engine.left_out import mark_passed_over
 from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.report import Outcome, SyncReport, TableReport, rank
 from cdc_assets.engine.route import target_id
@@ -67,15 +68,17 @@ class Merging:
         last = self.pipeline.log.segments.last()
         if last is None:
             return
-        applied = self.pipeline.log.segments.applied()
+        self._look_back(last.number)
+        applied = self.pipeline.applied()
         tables = set(self.pipeline.log.touched(last_seq(applied)))
         tables |= {t for t, s in self.states.items() if s.status in ("behind", "held")}
         tables |= {t for t, s in self.states.items() if s.reason.startswith(DIRTY_LIMIT)}
         self._each(sorted(tables), last.number)
-        self.pipeline.log.segments.set_applied(last.number)
+        self.pipeline.set_applied(last.number)
 
     def segments(self, batch: list[Segment]) -> None:
         """Merge the tables that freshly committed segments touch."""
+        self._look_back(batch[-1].number)
         touched: dict[TableId, set[str]] = {}
         for segment in batch:
             for stats in segment.tables.values():
@@ -84,7 +87,11 @@ class Merging:
         for table, outcomes in zip(sorted(touched), done, strict=True):
             for outcome in outcomes:
                 outcome.windows |= touched[table]
-        self.pipeline.log.segments.set_applied(batch[-1].number)
+        self.pipeline.set_applied(batch[-1].number)
+
+    def _look_back(self, upto: int) -> None:
+        if self.pipeline.is_shared:
+            mark_passed_over(self.pipeline, upto)
 
     def _each(self, tables: Sequence[TableId], through: int) -> list[list[TableReport]]:
         """Merge tables, as many at a time as the sink takes; all are done when this returns.
@@ -127,6 +134,7 @@ class Merging:
 
     def table(self, table: TableId, through: int) -> list[TableReport]:
         """Merge one table's pending changes into its targets and record what became of it."""
+        self.pipeline.offer(through)
         reports = [self._feed(route, through) for route in self.pipeline.routes(table)]
         worst = max(reports, key=lambda r: rank(r.outcome))
         if worst.outcome in ("needs_snapshot", "held", "dropped", "behind", "stopped"):

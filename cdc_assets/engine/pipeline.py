@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from cdc_assets.engine.existing import Existing
 from cdc_assets.engine.routing import Route, Router
 from cdc_assets.engine.rules import Transforms
 from cdc_assets.engine.schema_policy import SchemaPolicy
@@ -27,6 +28,7 @@ from resources.stores.database import StateDatabase
 from resources.stores.dirty_rows import DirtyRowStore
 from resources.stores.feeds import FeedStore
 from resources.stores.leases import LeaseStore
+from resources.stores.log_readers import LogReader, LogReaders
 from resources.stores.schema_changes import SchemaChangeStore
 from resources.stores.snapshots import SnapshotStore
 from resources.stores.table_states import TableStateStore
@@ -73,6 +75,7 @@ class EngineOptions:
         on_purged: What follows when the source has dropped log that was not captured: `fail`, or
             `resnapshot` to go on at its present end with every loaded table marked for reading
             again.
+        existing: What becomes of tables that are in the sink before the pipeline fills them.
         writers: Tables merged at the same time, each through a connection of its own.
         sink_hold: Seconds a single-writer sink is held before others get a turn.
         lease_seconds: Life of the capture lease without a renewal.
@@ -105,6 +108,7 @@ class EngineOptions:
     bytes_per_second: float | None = None
     keep_images: bool = True
     on_purged: Literal["fail", "resnapshot"] = "fail"
+    existing: Existing = field(default_factory=Existing)
     writers: int = 1
     sink_hold: float = 3.0
     lease_seconds: float = 60.0
@@ -149,6 +153,9 @@ class Pipeline:
         log: The change log.
         run_id: Names the run to others: in leases, segments and messages.
         say: Where progress lines go.
+        place: Where the sink is, in words that are equal for the same place; of one of several
+            sinks.
+        siblings: Names of the pipelines of the other sinks that read the same change log.
     """
 
     name: str
@@ -159,6 +166,9 @@ class Pipeline:
     log: ChangeLog
     run_id: str
     say: Callable[[str], None] = lambda _line: None
+    place: str = ""
+    siblings: tuple[str, ...] = ()
+    readers: LogReaders = field(init=False)
     leases: LeaseStore = field(init=False)
     dirty: DirtyRowStore = field(init=False)
     snapshots: SnapshotStore = field(init=False)
@@ -170,17 +180,23 @@ class Pipeline:
     _known: frozenset[TableId] = field(init=False, default=frozenset())
     _clashes: dict[TableId, list[TableId]] = field(init=False, default_factory=dict)
     _writers: Writers = field(init=False)
+    _offered: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         """Open the stores of this pipeline."""
         self.leases = LeaseStore(self.db)
-        self.dirty = DirtyRowStore(self.db, self.name)
-        self.snapshots = SnapshotStore(self.db, self.name)
-        self.tables = TableStateStore(self.db, self.name)
-        self.changes = SchemaChangeStore(self.db, self.name)
-        self.feeds = FeedStore(self.db, self.name)
+        self.know_as(self.name)
+        self.readers = LogReaders(self.db, self.log_name)
         options = self.options
         self._writers = Writers(self.open_sink, options.writers, options.sink_hold)
+
+    def know_as(self, name: str) -> None:
+        """Take for its state what is kept under a name: its own, but for runs that only look."""
+        self.dirty = DirtyRowStore(self.db, name)
+        self.snapshots = SnapshotStore(self.db, name)
+        self.tables = TableStateStore(self.db, name)
+        self.changes = SchemaChangeStore(self.db, name)
+        self.feeds = FeedStore(self.db, name)
 
     def sink(self) -> AbstractContextManager[Sink]:
         """Hand out a sink for one unit of work; see `Writers`."""
@@ -191,8 +207,12 @@ class Pipeline:
         self._writers.release()
 
     def feed(self, table: TableId) -> Feed:
-        """Return the stream of changes of a source table, as sinks know it."""
-        return Feed(self.name, table)
+        """Return the stream of changes of a source table, as sinks know it.
+
+        It has the log's name: each of several sinks is a place of its own, and one that was the
+        only sink before goes on with what is in it.
+        """
+        return Feed(self.log_name, table)
 
     def routes(self, table: TableId) -> tuple[Route, ...]:
         """Return the routes of a source table."""
@@ -262,13 +282,59 @@ class Pipeline:
             gtid=getattr(position, "gtid_set", ""),
             segment=segment,
             loaded_at_us=self.began_us,
-            pipeline=self.name,
+            pipeline=self.log_name,
         )
 
     @property
     def lease_name(self) -> str:
-        """The lease that only one capturing run may hold."""
-        return f"capture:{self.name}"
+        """The lease that only one capturing run may hold, whichever sink it is for."""
+        return f"capture:{self.log_name}"
+
+    @property
+    def log_name(self) -> str:
+        """The change log's name: the pipeline's own unless several sinks share the log."""
+        return self.log.segments.pipeline
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the change log is one that several sinks share."""
+        return self.name != self.log_name
+
+    def reader(self) -> LogReader | None:
+        """Return what is known of this sink of a shared log; None if it never read it."""
+        return self.readers.all().get(self.name)
+
+    def applied(self) -> int:
+        """Return the segment that every table was merged up to, as `set_applied` left it."""
+        if not self.is_shared:
+            return self.log.segments.applied()
+        mine = self.reader()
+        return mine.applied if mine else 0
+
+    def set_applied(self, number: int) -> None:
+        """Record that every table was merged up to a segment; it never goes back."""
+        if self.is_shared:
+            self.readers.advance(self.name, applied=number)
+        else:
+            self.log.segments.set_applied(number)
+
+    def offered(self) -> int:
+        """Return the segment that no watermark of the sink lies past, as far as is known.
+
+        An only sink cannot be past the log's end. Of a shared log the end says nothing: others
+        move it on, past whatever a lost state store no longer knows of.
+        """
+        if not self.is_shared:
+            last = self.log.segments.last()
+            return last.number if last else 0
+        mine = self.reader()
+        return mine.offered if mine else 0
+
+    def offer(self, number: int) -> None:
+        """Record that watermarks may come to lie as far as a segment, before any does."""
+        if self.is_shared and number > self._offered:
+            self.readers.advance(self.name, offered=number)
+            self._offered = number
 
     def close(self) -> None:
         """Close source, sink and stores."""

@@ -6,6 +6,8 @@ filled by the rules as they are now; its source is not asked.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cdc_assets.engine.apply import born
 from cdc_assets.engine.columns import TargetColumns
 from cdc_assets.engine.configs import log_is_whole
@@ -43,6 +45,8 @@ def refold_table(pipeline: Pipeline, table: TableId) -> list[TableReport]:
         )
     name = f"copy:{pipeline.name}:{table}"
     with pipeline.leases.held(name, pipeline.run_id, pipeline.options.lease_seconds) as lease:
+        last = pipeline.log.segments.last()
+        pipeline.offer(last.number if last else 0)
         # Its loads go with the targets: a copy that went on would finish without its rows.
         pipeline.snapshots.abandon_open(table, "folded again from the change log")
         for route in pipeline.routes(table):
@@ -57,7 +61,7 @@ def _begin_anew(pipeline: Pipeline, route: Route, token: int) -> None:
     In this order: a target whose rules were forgotten would be merged by others in silence.
     """
     with pipeline.sink() as sink:
-        if route.shared:
+        if route.shared or pipeline.options.existing.of_load == "kept":
             _replace_by_nothing(pipeline, route, token)
         else:
             sink.drop_table(target_id(route))
@@ -66,7 +70,7 @@ def _begin_anew(pipeline: Pipeline, route: Route, token: int) -> None:
 
 
 def _replace_by_nothing(pipeline: Pipeline, route: Route, token: int) -> None:
-    """Put an empty load in the place of a feed's rows; those of other feeds stay."""
+    """Put an empty load in the place of a feed's rows; the table and rows of others stay."""
     last = pipeline.log.segments.last()
     upto = last_seq(last.number) if last else 0
     columns = TargetColumns(pipeline, route, TableReport(route.table, target_id(route)))
@@ -77,5 +81,6 @@ def _replace_by_nothing(pipeline: Pipeline, route: Route, token: int) -> None:
     feed = pipeline.feed(route.table)
     load_id = f"refold-{token}"
     with pipeline.sink() as sink:
+        target = replace(target, existing="kept")
         sink.begin_load(target, load_id, feed)
         sink.finish_load(target, load_id, Fence(feed, None, begin, token), upto)

@@ -20,6 +20,7 @@ from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.records import READ_AGAIN
 from cdc_assets.engine.report import CaptureReport, CopyReport, SyncReport, TableReport
 from cdc_assets.engine.route import target_id
+from cdc_assets.engine.sharing import mark_lapsed, merge_lease
 from resources.errors import CdcError, LeaseHeld, TerminalError, TransientError
 from resources.model.place import Place
 from resources.model.position import Position, reached
@@ -52,28 +53,29 @@ def run_sync(pipeline: Pipeline, options: SyncOptions | None = None) -> SyncRepo
     With `stop_at` capture ends there, if the server has got that far.
 
     Capturing and merging overlap. A table that cannot be merged is stopped or left behind, and
-    the others go on.
+    the others go on. Where several sinks share the log, a run of one of them captures and those
+    of the others follow what it commits.
 
     Returns:
         The report. Look at the tables' outcomes: a table's failure does not raise.
 
     Raises:
-        LeaseHeld: Another run captures this pipeline.
+        LeaseHeld: Another run captures this pipeline, or merges into this sink of a shared log.
         CdcError: Capture failed, or the sink did not come back.
     """
     options = options or SyncOptions()
-    with pipeline.leases.held(
-        pipeline.lease_name, pipeline.run_id, pipeline.options.lease_seconds
-    ) as lease:
+    name = merge_lease(pipeline.name) if pipeline.is_shared else pipeline.lease_name
+    with pipeline.leases.held(name, pipeline.run_id, pipeline.options.lease_seconds) as lease:
         report = SyncReport(_nothing_captured(pipeline))
         report.new_tables = pipeline.tables.register(pipeline.source.list_tables())
+        mark_lapsed(pipeline)
         mark_ahead(pipeline)
         mark_edited(pipeline)
         merging = Merging(pipeline, lease.token, report, options.on_table)
         merging.backlog()
         with capturing(
             pipeline,
-            lease,
+            None if pipeline.is_shared else lease,
             report.capture,
             options.follow_for,
             options.stop_at,
@@ -149,6 +151,7 @@ def run_snapshot(pipeline: Pipeline, table: TableId) -> tuple[CopyReport, list[T
     with pipeline.leases.held(name, pipeline.run_id, pipeline.options.lease_seconds):
         pipeline.tables.register([table])
         report, through = _copied(pipeline, table)
+        pipeline.offer(through)
         report = finish_copy(pipeline, report, through)
         sync = SyncReport(_nothing_captured(pipeline))
         merging = Merging(pipeline, pipeline.leases.next_token(), sync)

@@ -47,6 +47,8 @@ from resources.sinks.contract import (
     Watermark,
     Written,
 )
+from resources.sinks.create_table import create_rules
+from resources.sinks.create_template import PLACES
 from resources.sinks.fence import fenced_out, moved_watermark
 from resources.sinks.loading import LoadingSink
 from resources.sinks.sql import select, where_all
@@ -77,6 +79,7 @@ class ClickHouseSink(LoadingSink):
         cluster: Cluster to run DDL on; empty for one server.
         replicated: Whether created tables are replicated.
         settings: ClickHouse settings for every statement.
+        create_table: How tables are created, as mappings of `CreateRule`.
 
     Raises:
         ConfigError: The arguments do not go together.
@@ -106,6 +109,7 @@ class ClickHouseSink(LoadingSink):
         cluster: str = "",
         replicated: bool = False,
         settings: Mapping[str, Any] | None = None,
+        create_table: Sequence[Mapping[str, object]] = (),
     ) -> None:
         if bool(path) == bool(host):
             raise ConfigError(
@@ -118,7 +122,10 @@ class ClickHouseSink(LoadingSink):
         place = Place(path, host, port or (8443 if secure else 8123), options, settings or {})
         self._server = ClickHouse(place, Dialect(cluster, replicated), lock_timeout)
         self._catalog = ClickHouseCatalog(
-            self._server, strategy, FinalViews(self._server, final_view)
+            self._server,
+            strategy,
+            FinalViews(self._server, final_view),
+            create_rules(create_table, (*PLACES, "engine")),
         )
         self._refusals = ClickHouseRefusals(self._server, self._catalog)
         self._loads = ClickHouseLoads(self._server, self._catalog, self._refusals)
@@ -188,6 +195,11 @@ class ClickHouseSink(LoadingSink):
     def list_watermarks(self, pipeline: str) -> dict[tuple[TargetId, TableId], Watermark]:
         """Return every watermark of a pipeline, by target and source table."""
         return ledger.list_marks(self._server, pipeline)
+
+    def list_feeds(self, target: TargetId) -> list[Feed]:
+        """Return every feed that has a watermark in a table, sorted."""
+        live = self._catalog.live(target)
+        return [] if live is None else ledger.list_feeds(self._server, target, live.uuid)
 
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence

@@ -28,6 +28,7 @@ from resources.sinks.clickhouse_types import (
 )
 from resources.sinks.clickhouse_view import FinalViews
 from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.create_table import CreateRule, CreateRules, wrongly_made
 
 _SYSTEM_NAMESPACES = frozenset({"system", "information_schema", "INFORMATION_SCHEMA"})
 
@@ -39,12 +40,20 @@ class ClickHouseCatalog:
         server: Where they are.
         wish: The strategy the pipeline file asks for.
         views: The views beside them.
+        rules: How tables are created.
     """
 
-    def __init__(self, server: ClickHouse, wish: Wish, views: FinalViews) -> None:
+    def __init__(
+        self,
+        server: ClickHouse,
+        wish: Wish,
+        views: FinalViews,
+        rules: CreateRules | None = None,
+    ) -> None:
         self._server = server
         self._wish = wish
         self._views = views
+        self._rules = rules or CreateRules()
 
     def check(self, target: TargetTable) -> list[Finding]:
         """Return everything that keeps the target from being held exactly."""
@@ -154,14 +163,25 @@ class ClickHouseCatalog:
             )
         return StoredColumn(column.name, type_, comment_of(column.type, column.comment))
 
-    def create(self, target: TargetTable, place: TargetId, strategy: Strategy) -> None:
+    def has_rule(self, target: TargetId) -> bool:
+        """Return whether the pipeline file says how a target is created."""
+        return not self._rules.of(target).is_own
+
+    def create(
+        self, target: TargetTable, place: TargetId, strategy: Strategy, *, ours: bool = False
+    ) -> None:
         """Create an empty table of the target's shape, and its database, where missing.
 
         Args:
             target: The shape.
             place: Its name, the target's own or that of a load's table.
             strategy: How it keeps its key.
+            ours: Whether the pipeline file has no say: of the table a load is written into.
+
+        Raises:
+            ConfigError: The file's rule makes another table than wanted; it is dropped again.
         """
+        rule = CreateRule() if ours else self._rules.of(target.id)
         dialect, columns = self._server.dialect, self.wanted_columns(target)
         merges = target.mode == "merge"
         if merges:
@@ -173,9 +193,20 @@ class ClickHouseCatalog:
             target.schema.key if merges else ("_cdc_seq",),
             partition_by=target.partition_keys,
             comment=target.schema.comment,
+            rule=rule,
         )
         self._server.run(dialect.create_database(place.namespace), str(target.id))
         self._server.run(statement, str(target.id))
+        if not rule.is_own:
+            self._require_made(target, place)
+
+    def _require_made(self, target: TargetTable, place: TargetId) -> None:
+        live = self.require_live(place)
+        why = strategies.refusal(live, target)
+        if why or not self._is_fit(target, live):
+            self.drop(place)
+            made = why or self._show(target, live)
+            raise wrongly_made(target.id, made, show(self.wanted_columns(target)))
 
     def drop(self, place: TargetId) -> None:
         """Drop a table, however large, if it is there."""

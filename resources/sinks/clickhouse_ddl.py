@@ -6,11 +6,13 @@ https://clickhouse.com/docs/engines/table-engines/mergetree-family
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resources.errors import ConfigError
 from resources.sinks.clickhouse_names import literal, quote, quote_all
+from resources.sinks.create_table import CreateRule
 from resources.sinks.shape import RESERVED_NAMESPACE
 
 VERSION = "_cdc_seq"
@@ -105,6 +107,7 @@ class Dialect:
         *,
         partition_by: Sequence[str] = (),
         comment: str = "",
+        rule: CreateRule | None = None,
     ) -> str:
         """Return the statement that creates a table where it is missing.
 
@@ -115,18 +118,32 @@ class Dialect:
             order_by: Names of its sorting key.
             partition_by: Names of the columns whose values lay out its parts.
             comment: The source table's comment.
+            rule: What the pipeline file says of it.
+
+        Raises:
+            ConfigError: The rule's template does not fit the table.
         """
         declared = ", ".join(c.declaration() for c in columns)
+        if rule and rule.template:
+            places = {"columns": declared, "plain_columns": declared, "key": quote_all(order_by)}
+            return rule.fill(f"{name}{self.on_cluster}", {**places, "engine": engine})
         parts = [f"CREATE TABLE IF NOT EXISTS {name}{self.on_cluster} ({declared})"]
         parts.append(f"ENGINE = {engine}")
         if partition_by:
             parts.append(f"PARTITION BY ({quote_all(partition_by)})")
         parts.append(f"ORDER BY ({quote_all(order_by)})")
-        if not self.replicated:
-            parts.append(f"SETTINGS non_replicated_deduplication_window = {REMEMBERED_INSERTS}")
+        parts += self._settled(rule.options if rule else "")
         if comment:
             parts.append(f"COMMENT {literal(comment)}")
         return " ".join(parts)
+
+    def _settled(self, options: str) -> list[str]:
+        """Return what a table is created with beside its engine: a user's options, our setting."""
+        if self.replicated:
+            return [options] if options else []
+        ours = f"SETTINGS non_replicated_deduplication_window = {REMEMBERED_INSERTS}"
+        before, word, after = _split(options)
+        return [part for part in (before, f"{ours}, {after}" if word else ours) if part]
 
     def create_distributed(self, database: str, table: str, local: str, key: Sequence[str]) -> str:
         """Return the statement of the table that readers and writers of a sharded one use.
@@ -158,3 +175,11 @@ class Dialect:
                 f"ENGINE = {engine} ORDER BY ({key})"
             )
         return statements
+
+
+def _split(options: str) -> tuple[str, str, str]:
+    """Return options before the word SETTINGS, it, and those behind it; a table has it once."""
+    found = re.search(r"\bSETTINGS\b", options, re.IGNORECASE)
+    if found is None:
+        return options.strip(), "", ""
+    return options[: found.start()].strip(), found[0], options[found.end() :].strip()

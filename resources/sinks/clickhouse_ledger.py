@@ -99,6 +99,19 @@ def list_marks(server: ClickHouse, pipeline: str) -> dict[tuple[TargetId, TableI
     return {(TargetId(*r[:2]), TableId(*r[2:4])): _mark(r[4:]).watermark for r in found}
 
 
+def list_feeds(server: ClickHouse, target: TargetId, uuid: str) -> list[Feed]:
+    """Return the feeds that have a watermark on the table of this UUID, sorted."""
+    found = server.rows(
+        select(
+            "DISTINCT pipeline, source_database, source_table",
+            "_cdc.watermarks",
+            where_all(_of_target(target), f"uuid = {literal(uuid)}"),
+        ),
+        str(target),
+    )
+    return sorted(Feed(r[0], TableId(r[1], r[2])) for r in found)
+
+
 def write_mark(server: ClickHouse, target: TargetId, uuid: str, feed: Feed, mark: Mark) -> None:
     """Set a watermark; it wins over all of a smaller token, and of the same token's moves before.
 

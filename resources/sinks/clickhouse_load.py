@@ -70,7 +70,7 @@ class ClickHouseLoads:
                     self._drop(target.id, other)
             place = beside(target.id, load_id)
             self._catalog.drop(place)
-            self._catalog.create(target, place, _LOADED)
+            self._catalog.create(target, place, _LOADED, ours=True)
             failpoint("sink.load.after_create")
             uuid = self._catalog.require_live(place).uuid
             failpoint("sink.before_commit")
@@ -189,11 +189,16 @@ class ClickHouseLoads:
         What a user chose for a table there (engine, sorting, partitions, TTL) outlives a load.
         """
         shadow = self._catalog.require_live(load.place)
-        fits = live is not None and self._catalog.takes(target, live)
-        if live is not None and fits and live.full_engine == shadow.full_engine:
+        if live is not None and target.existing == "kept":
+            self._catalog.require_fit(target)
+        takes = live is not None and self._catalog.takes(target, live)
+        fits = takes and target.existing != "anew"
+        like_ours = live is not None and live.full_engine == shadow.full_engine
+        if fits and like_ours and target.existing != "kept":
             return load.place
         strategy = self._catalog.created_strategy()
-        if not fits and (target.mode == "append" or strategy == _LOADED):
+        as_loaded = target.mode == "append" or strategy == _LOADED
+        if not fits and as_loaded and not self._catalog.has_rule(target.id):
             return load.place
         place = beside(target.id, "result")
         self._catalog.drop(place)
@@ -204,9 +209,10 @@ class ClickHouseLoads:
         else:
             self._catalog.create(target, place, strategy)
         own = {strategy.version: "0", strategy.deleted: "0", strategy.sign: "1"}
-        filled = {name: value for name, value in own.items() if name}
+        merges = target.mode == "merge"
+        filled = {name: value for name, value in own.items() if name and merges}
         names = shape.target_schema(target).names
-        final = " FINAL" if target.mode == "merge" else ""
+        final = " FINAL" if merges else ""
         values = ", ".join([quote_all(names), *filled.values()])
         self._server.run(
             insert(

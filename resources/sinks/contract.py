@@ -18,6 +18,7 @@ from resources.model.source import Finding
 from resources.model.table import TableId, TableSchema
 
 Mode = Literal["merge", "append"]
+Existing = Literal["taken", "anew", "kept"]
 
 
 @dataclass(frozen=True, order=True)
@@ -50,6 +51,9 @@ class TargetTable:
             the table (merged shards); empty for a table of one feed. It is one of the columns of
             `schema`, a string, and no part of the key.
         partition_keys: Columns the table's files are laid out by, where the sink has such.
+        existing: What a load does with a table that is there, of one feed. `taken`: another takes
+            its place, or its rows are replaced if more hangs on it. `anew`: another always takes
+            its place. `kept`: its rows are replaced and it stays as it was made.
     """
 
     id: TargetId
@@ -57,6 +61,7 @@ class TargetTable:
     mode: Mode = "merge"
     owner: str = ""
     partition_keys: tuple[str, ...] = ()
+    existing: Existing = "taken"
 
 
 @dataclass(frozen=True, order=True)
@@ -232,6 +237,10 @@ class Sink(Protocol):
 
     def list_watermarks(self, pipeline: str) -> dict[tuple[TargetId, TableId], Watermark]:
         """Return every watermark of a pipeline, by target and source table."""
+        ...
+
+    def list_feeds(self, target: TargetId) -> list[Feed]:
+        """Return every feed that has a watermark in a table, of whatever pipeline, sorted."""
         ...
 
     def merge(

@@ -26,6 +26,8 @@ from resources.sinks.contract import (
     Watermark,
     Written,
 )
+from resources.sinks.create_table import create_rules
+from resources.sinks.create_template import PLACES
 from resources.sinks.duckdb_alter import KINDS, DuckDBColumns
 from resources.sinks.duckdb_catalog import DuckDBCatalog
 from resources.sinks.duckdb_connection import DuckDBFile
@@ -50,6 +52,7 @@ class DuckDBSink(LoadingSink):
         threads: DuckDB's `threads`; None leaves its default.
         types: `{"decimal_overflow": "text"}` keeps DECIMAL beyond 38 digits as VARCHAR; without
             it such columns are refused before start.
+        create_table: How tables are created, as mappings of `CreateRule` without `options`.
 
     Raises:
         ConfigError: `types` holds something else.
@@ -65,6 +68,7 @@ class DuckDBSink(LoadingSink):
         memory_limit: str | None = None,
         threads: int | None = None,
         types: Mapping[str, str] | None = None,
+        create_table: Sequence[Mapping[str, object]] = (),
     ) -> None:
         if types and dict(types) != {"decimal_overflow": "text"}:
             raise ConfigError(
@@ -72,7 +76,7 @@ class DuckDBSink(LoadingSink):
                 remedy="types: {decimal_overflow: text}",
             )
         self._file = DuckDBFile(path, lock_timeout, memory_limit, threads)
-        self._catalog = DuckDBCatalog(self._file, text_decimals=bool(types))
+        self._catalog = DuckDBCatalog(self._file, bool(types), create_rules(create_table, PLACES))
         self._columns = DuckDBColumns(self._file, self._catalog)
         self._rows = DuckDBRows(self._file, self._catalog)
         self._watermarks = DuckDBWatermarks(self._file)
@@ -142,6 +146,10 @@ class DuckDBSink(LoadingSink):
     def list_watermarks(self, pipeline: str) -> dict[tuple[TargetId, TableId], Watermark]:
         """Return every watermark of a pipeline, by target and source table."""
         return self._watermarks.list(pipeline)
+
+    def list_feeds(self, target: TargetId) -> list[Feed]:
+        """Return every feed that has a watermark in a table, sorted."""
+        return list(self._watermarks.feeds(target))
 
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence

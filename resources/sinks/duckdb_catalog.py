@@ -13,8 +13,9 @@ from resources.model.source import Finding
 from resources.model.table import Column
 from resources.sinks import shape
 from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.create_table import CreateRules, wrongly_made
 from resources.sinks.duckdb_connection import DuckDBFile
-from resources.sinks.duckdb_names import fold, quote
+from resources.sinks.duckdb_names import fold, quote, quote_all
 from resources.sinks.duckdb_types import duckdb_type, is_text_decimal
 from resources.sinks.sql import delete, insert, select
 
@@ -33,11 +34,15 @@ class DuckDBCatalog:
     Args:
         file: The database file.
         text_decimals: Whether DECIMAL beyond 38 digits may become VARCHAR.
+        rules: How tables are created.
     """
 
-    def __init__(self, file: DuckDBFile, text_decimals: bool) -> None:
+    def __init__(
+        self, file: DuckDBFile, text_decimals: bool, rules: CreateRules | None = None
+    ) -> None:
         self._file = file
         self._text_decimals = text_decimals
+        self._rules = rules or CreateRules()
 
     def check(self, target: TargetTable) -> list[Finding]:
         """Return everything that keeps the target from being held exactly."""
@@ -110,8 +115,24 @@ class DuckDBCatalog:
         )
         connection = self._file.connection
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._file.name(target.id.namespace)}")
-        name = self._file.name(target.id.namespace, table)
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
+        name, rule = self._file.name(target.id.namespace, table), self._rules.of(target.id)
+        if rule.is_own:
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
+        elif self.columns(TargetId(target.id.namespace, table)) is None:
+            places = {"columns": columns, "plain_columns": columns, "key": quote_all(keys)}
+            connection.execute(rule.fill(name, places))
+            self._require_made(target, table)
+
+    def _require_made(self, target: TargetTable, table: str) -> None:
+        """Refuse a table whose rule made something else; the transaction takes it back.
+
+        Raises:
+            ConfigError: Shows both.
+        """
+        live = self.columns(TargetId(target.id.namespace, table)) or ()
+        wanted = self.wanted_columns(target)
+        if dict(live) != dict(wanted):
+            raise wrongly_made(target.id, show(live), show(wanted))
 
     def require_fit(self, target: TargetTable, table: str) -> None:
         """Refuse a table whose columns are not the target's, in whatever order.

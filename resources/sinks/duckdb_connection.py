@@ -15,7 +15,14 @@ from contextlib import ExitStack, contextmanager, suppress
 import duckdb
 import pyarrow as pa
 
-from resources.errors import CdcError, DirtyRowError, FencedOut, SinkUnavailable, TerminalError
+from resources.errors import (
+    CdcError,
+    ConfigError,
+    DirtyRowError,
+    FencedOut,
+    SinkUnavailable,
+    TerminalError,
+)
 from resources.failpoints import failpoint
 from resources.sinks.bisect import Refusal
 from resources.sinks.contract import TargetId
@@ -163,15 +170,23 @@ class DuckDBFile:
                     raise self._unavailable(text, held) from None
             time.sleep(_RETRY_SECONDS)
 
-    def _unavailable(self, text: str, held: bool) -> SinkUnavailable:
+    def _unavailable(self, text: str, held: bool) -> ConfigError | SinkUnavailable:
         holder = re.search(r"held in (.+?\(PID \d+\))", text)
         if holder:
             message = f"the file is held by {holder[1]}"
         elif held:
             message = "the file is open elsewhere in this process with other settings"
+        elif "Permission denied" in text:
+            return ConfigError(
+                "the file cannot be opened: rights are missing",
+                where=self.path,
+                remedy="let this user read and write the file, and create files in its folder",
+            )
         else:
             return SinkUnavailable(
-                f"the file cannot be opened: {text.splitlines()[0]}", where=self.path
+                f"the file cannot be opened: {text.splitlines()[0]}",
+                where=self.path,
+                remedy="see that its folder is there and that it is a file of DuckDB",
             )
         return SinkUnavailable(
             f"{message}; waited {self._lock_timeout:g} s",

@@ -150,7 +150,10 @@ class DuckDBLoads:
             live = self._catalog.read_schema(target.id)
             shape.check_keep(target, live, keep)
             fold = None
-            if live is not None and (target.owner or keep):
+            kept = target.existing == "kept" and not target.owner
+            if kept and live is not None and not keep:
+                self._catalog.require_fit(target, target.id.table)
+            if live is not None and (target.owner or keep or kept):
                 fold = self._fold(target, load, fence.feed, live, keep)
             found = 0 if fold is None else fold.count_conflicts()
             if found != conflicts:

@@ -6,6 +6,8 @@ transaction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
 
 from resources.model.table import TableId
@@ -45,6 +47,18 @@ class DuckDBWatermarks:
             [pipeline],
         ).fetchall()
         return {(TargetId(*r[:2]), TableId(*r[2:4])): Watermark(*r[4:]) for r in rows}
+
+    def feeds(self, target: TargetId) -> Sequence[Feed]:
+        """Return the feeds that have a watermark in a table, sorted."""
+        rows = self._file.connection.execute(
+            select(
+                "pipeline, source_database, source_table",
+                self._file.ledger("watermarks"),
+                "WHERE namespace = ? AND target = ?",
+            ),
+            [target.namespace, target.table],
+        ).fetchall()
+        return sorted(Feed(r[0], TableId(*r[1:])) for r in rows)
 
     def move(self, target: TargetId, fence: Fence) -> None:
         """Compare and set within the open transaction; a racing writer fails at its commit.

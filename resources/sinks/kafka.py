@@ -226,6 +226,11 @@ class KafkaSink(LoadingSink):
         self._place.state.refresh()
         return self._place.state.watermarks(pipeline)
 
+    def list_feeds(self, target: TargetId) -> list[Feed]:
+        """Return every feed that has a watermark in a table, sorted."""
+        self._place.state.refresh()
+        return self._place.state.feeds(target)
+
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:

@@ -24,7 +24,7 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
-from resources.errors import ConfigError, SinkUnavailable
+from resources.errors import ConfigError, SchemaMismatch, SinkUnavailable
 from resources.sinks.kafka_errors import meaning, understood
 
 Setting = str | int | float | bool
@@ -196,6 +196,12 @@ class Topics:
         except KafkaException as error:
             if error.args[0].code() in _HIDDEN:
                 return None
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise SchemaMismatch(
+                    "the topic does not exist any more",
+                    where=f"topic {topic}",
+                    remedy="snapshot the table again",
+                ) from error
             raise meaning(error.args[0], f"topic {topic}") from error
         return value
 

@@ -116,6 +116,15 @@ class KafkaState:
             for k in self.find("watermark", pipeline)
         }
 
+    def feeds(self, target: TargetId) -> list[Feed]:
+        """Return the feeds that have a watermark in a target, sorted."""
+        keys = [tuple(map(str, key)) for key in self.find("watermark")]
+        return sorted(
+            Feed(k[1], TableId(k[2], k[3]))
+            for k in keys
+            if k[4:6] == (target.namespace, target.table)
+        )
+
     def close(self) -> None:
         """Release the consumer and forget what was read."""
         self._log.close()

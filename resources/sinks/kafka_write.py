@@ -53,6 +53,15 @@ class _Part:
     values: list[bytes]
     first_row: int
 
+    def longer_than(self, limit: int) -> Iterator[int]:
+        """Yield the numbers of messages of more bytes."""
+        longest_key = max((len(key) for key in self.keys if key is not None), default=0)
+        if max(map(len, self.values), default=0) + longest_key + _OVERHEAD <= limit:
+            return
+        for i, (key, value) in enumerate(zip(self.keys, self.values, strict=True)):
+            if len(value) + len(key or b"") + _OVERHEAD > limit:
+                yield i
+
 
 def send_rows(
     transaction: Transaction,
@@ -79,16 +88,19 @@ def send_rows(
     """
     partition = -1 if topic.by_key and target.schema.key else 0
     table = str(target.id).encode()
+    name = topic.name
+    read: Headers = [(LOAD_HEADER, load_id), (TABLE_HEADER, table)]
+    # Millions of messages pass here: an enum's member takes longer to find than all else does.
+    is_read, is_delete = int(Kind.READ), int(Kind.DELETE)
     for part in _parts(form, target, feed, rows):
+        if next(part.longer_than(topic.limit), None) is not None:
+            raise _too_long(target, topic)
         kinds, seqs = part.events.kinds.tolist(), part.events.seqs.tolist()
         for kind, seq, key, value in zip(kinds, seqs, part.keys, part.values, strict=True):
-            if _size(key, value) > topic.limit:
-                raise _too_long(target, topic)
-            mark = (LOAD_HEADER, load_id) if kind == Kind.READ else (SEQ_HEADER, str(seq))
-            headers: Headers = [mark, (TABLE_HEADER, table)]
-            transaction.send(topic.name, key, value, partition, headers)
-            if kind == Kind.DELETE and topic.tombstones and key is not None:
-                transaction.send(topic.name, key, None, partition, headers)
+            headers = read if kind == is_read else [(SEQ_HEADER, str(seq)), read[1]]
+            transaction.send(name, key, value, partition, headers)
+            if kind == is_delete and topic.tombstones and key is not None:
+                transaction.send(name, key, None, partition, headers)
 
 
 def find_too_long(
@@ -98,8 +110,7 @@ def find_too_long(
     message = _too_long(target, topic).message
     found: set[int] = set()
     for part in _parts(form, target, feed, rows):
-        pairs = zip(part.keys, part.values, strict=True)
-        bad = [i for i, (key, value) in enumerate(pairs) if _size(key, value) > topic.limit]
+        bad = list(part.longer_than(topic.limit))
         numbers = np.concatenate([part.events.before[bad], part.events.after[bad]])
         found.update((numbers[numbers >= 0] + part.first_row).tolist())
     return [RejectedWrite(i, "", message) for i in sorted(found)]
@@ -115,12 +126,9 @@ def _parts(form: MessageFormat, target: TargetTable, feed: Feed, rows: pa.Table)
         images = rows.slice(low, high - low)
         keys: list[bytes | None] = [None] * len(part)
         if target.schema.key:
-            keys = list(form.keys(target.schema, images.take(pa.array(part.keys))))
+            rows_of_keys = images.select(target.schema.key).take(pa.array(part.keys))
+            keys = list(form.keys(target.schema, rows_of_keys))
         yield _Part(part, keys, form.values(images, part, origin), low)
-
-
-def _size(key: bytes | None, value: bytes) -> int:
-    return len(value) + len(key or b"") + _OVERHEAD
 
 
 def _too_long(target: TargetTable, topic: Topic) -> DirtyRowError:

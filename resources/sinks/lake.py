@@ -149,6 +149,12 @@ class LakeSink(LoadingSink):
                 found[target, feed.table] = state.watermark
         return found
 
+    def list_feeds(self, target: TargetId) -> list[Feed]:
+        """Return every feed that has a watermark in a table, sorted."""
+        live = self.format.read(target)
+        noted = [] if live is None else self._feeds.into(target)
+        return sorted(feed for feed in noted if live is not None and live.state(feed) is not None)
+
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:

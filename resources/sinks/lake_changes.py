@@ -69,19 +69,28 @@ class LakeChanges:
     def merge(self, upserts: pa.Table, deletes: pa.Table, feed: Feed) -> Change:
         """Return the change that deletes and upserts by key.
 
+        A row that replaces one is written where that one was, and a file is written anew by itself:
+        so files keep to their keys, and the next merge finds few that may hold its own.
+
         Raises:
             DirtyRowError: A key of `upserts` belongs to another feed.
         """
         key = list(self.target.schema.key)
         keys = pa.concat_tables([upserts.select(key), deletes.select(key)])
         removed = []
+        is_new = np.ones(upserts.num_rows, np.bool_)
         for hit in list(self.find(keys)):
             rows = self._own_rows(hit, upserts, feed)
             if len(rows):
+                known = hit.keys[hit.keys < upserts.num_rows]
+                known = np.unique(known[is_new[known]])
+                is_new[known] = False
+                self.write(upserts.take(pa.array(known)))
                 self.write_without(hit.file, rows)
+                self.writer.end_large()
                 removed.append(hit.file)
         failpoint("sink.after_delete")
-        self.write(upserts)
+        self.write(upserts.filter(pa.array(is_new)))
         failpoint("sink.after_insert")
         return Change("merge", self.writer.finish(), tuple(removed))
 

@@ -50,11 +50,25 @@ class LakeFeeds:
                 found.append((TargetId(*content["target"]), feed))
         return found
 
+    def into(self, target: TargetId) -> list[Feed]:
+        """Return the feeds that have written to a table, or were about to."""
+        names = [n for n in self._store.list(_FOLDER) if _is_of(n, target)]
+        contents = map(json.loads, self._store.read_all(names))
+        return [
+            Feed(content["pipeline"], TableId(*content["source"]))
+            for content in contents
+            if content["target"] == [target.namespace, target.table]
+        ]
+
     def forget(self, target: TargetId) -> None:
         """Delete the notes of a table."""
         for name in self._store.list(_FOLDER):
-            if name.rpartition("/")[2].startswith(f"{_digest(target)}-"):
+            if _is_of(name, target):
                 self._store.delete(name)
+
+
+def _is_of(name: str, target: TargetId) -> bool:
+    return name.rpartition("/")[2].startswith(f"{_digest(target)}-")
 
 
 def _digest(what: TargetId | Feed) -> str:

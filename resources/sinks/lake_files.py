@@ -29,6 +29,8 @@ FILE_BYTES = 128 << 20
 """A file is ended once so many bytes of Arrow data went into it: what a merge rewrites at least."""
 OPEN_FILES = 32
 """Partitions written to at the same time by one writer."""
+_SAMPLE = 4096
+"""Rows of a file by which it is decided how it is written."""
 _STATISTICS = 32
 """Columns whose bounds are kept, as readers of Delta expect of the first ones."""
 
@@ -80,10 +82,16 @@ class FileWriter:
                 elif len(self._open) > OPEN_FILES:
                     self._end(next(iter(self._open)))
 
+    def end_large(self) -> None:
+        """End files that are large enough already, so that other rows go to others."""
+        for partition in [p for p, file in self._open.items() if 2 * file.bytes >= FILE_BYTES]:
+            self._end(partition)
+
     def finish(self) -> tuple[DataFile, ...]:
-        """End every file and return them all."""
+        """End every file and return them all; what is named after this does not lack them."""
         for partition in list(self._open):
             self._end(partition)
+        self._store.persist(f"{self._folder}/{file.path}" for file in self._done)
         return tuple(self._done)
 
     def abandon(self) -> None:
@@ -136,15 +144,7 @@ class _OpenFile:
         self._schema = schema
         self._sink = sink
         self._footer: list[pq.FileMetaData] = []
-        # Dictionaries pay for text alone: numbers are written three times as fast without.
-        texts = [f.name for f in schema if t.is_string(f.type)]
-        self._writer = pq.ParquetWriter(
-            sink,
-            schema,
-            compression="snappy",
-            use_dictionary=texts or False,
-            metadata_collector=self._footer,
-        )
+        self._writer: pq.ParquetWriter | None = None
         self._held: list[pa.Table] = []
         self._held_rows = self._held_bytes = 0
 
@@ -158,6 +158,7 @@ class _OpenFile:
 
     def end(self) -> DataFile:
         self._flush()
+        assert self._writer is not None  # no file is begun without a row
         self._writer.close()
         size = self._sink.tell() if not self._sink.closed else 0
         self._sink.close()
@@ -166,12 +167,21 @@ class _OpenFile:
         return DataFile(self.path, footer.num_rows, size, self._partition, bounds, nulls)
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
         self._sink.close()
 
     def _flush(self) -> None:
         if self._held:
             rows = pa.concat_tables(self._held).combine_chunks()
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(
+                    self._sink,
+                    self._schema,
+                    compression="snappy",
+                    use_dictionary=repeating(rows) or False,
+                    metadata_collector=self._footer,
+                )
             self._writer.write_table(rows, row_group_size=GROUP_ROWS)
             self._held, self._held_rows, self._held_bytes = [], 0, 0
 
@@ -246,6 +256,16 @@ class FileReader:
             else:
                 columns.append(rows[name])
         return pa.table(columns, schema=pa.schema([self._schema.field(n) for n in names]))
+
+
+def repeating(rows: pa.Table) -> list[str]:
+    """Return the columns that dictionaries pay for: text with values that come again.
+
+    Numbers are written three times as fast without, and so is text that is different in each row.
+    """
+    first = rows.slice(0, _SAMPLE)
+    texts = (f.name for f in rows.schema if t.is_string(f.type))
+    return [n for n in texts if 2 * pc.count_distinct(first[n]).as_py() <= first.num_rows]
 
 
 def may_hold(file: DataFile, keys: pa.Table) -> bool:

@@ -18,7 +18,7 @@ from resources.sinks import shape
 from resources.sinks.contract import Feed, Fence, TargetId, TargetTable, Watermark
 from resources.sinks.fence import check_token
 from resources.sinks.lake_changes import LakeChanges
-from resources.sinks.lake_check import require_types
+from resources.sinks.lake_check import check_fit, require_types
 from resources.sinks.lake_commit import (
     ATTEMPTS,
     LakeCommits,
@@ -135,6 +135,8 @@ class LakeLanding:
                 return old.load_rows
             check_token(target.id, None if old is None else old.watermark, fence)
             shape.check_keep(target, None if live is None else live.schema, keep)
+            if live is not None and target.existing == "kept" and not (keep or target.owner):
+                check_fit(target, live, self._format.types)
             files = _files(loads, load)
             _require_files(target.id, loads, load, files)
             state = replace(next_state(old, mark), load=load.number)

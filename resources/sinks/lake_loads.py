@@ -121,11 +121,12 @@ class LakeLoads:
         self._store.write(self._mark(load, _BEGUN), json.dumps(content).encode())
 
     def chunks(self, load: LakeLoad) -> dict[int, Chunk]:
-        """Return the chunks that are in, by number."""
+        """Return the chunks that are in, by number and in that order."""
         folder = f"{self._folder}/{OWN_FOLDER}/{_name(load.number)}"
-        marks = [n for n in self._store.list(folder) if n.rpartition("/")[2].isdecimal()]
-        read = zip(marks, self._store.read_all(marks), strict=True)
-        return {int(name.rpartition("/")[2]): _read_mark(content) for name, content in read}
+        marks = {n.rpartition("/")[2]: n for n in self._store.list(folder)}
+        numbers = sorted(int(name) for name in marks if name.isdecimal())
+        read = self._store.read_all([marks[str(number)] for number in numbers])
+        return {n: _read_mark(content) for n, content in zip(numbers, read, strict=True)}
 
     def chunk(self, load: LakeLoad, number: int) -> Chunk | None:
         """Return one chunk, None if it is not in."""

@@ -21,6 +21,7 @@ FEED = "pipeline = %s AND source_database = %s AND source_table = %s"
 MARK = "seq, consistent_from, token"
 """The columns `mark_of` reads."""
 READ_WATERMARK = select(MARK, "_cdc.watermarks", where_all(TARGET, FEED))
+READ_FEEDS = select("pipeline, source_database, source_table", "_cdc.watermarks", where_all(TARGET))
 READ_ARROW = select("arrow", "_cdc.tables", where_all(TARGET, "arrow IS NOT NULL"))
 FORGET = tuple(delete(f"_cdc.{table}", where_all(TARGET)) for table in TABLES)
 """Delete all rows of a table."""

@@ -151,6 +151,10 @@ class MemorySink:
         found = self._store.state.watermarks.items()
         return {(t, feed.table): mark for (t, feed), mark in found if feed.pipeline == pipeline}
 
+    def list_feeds(self, target: TargetId) -> list[Feed]:
+        """Return every feed that has a watermark in a table, sorted."""
+        return sorted(feed for there, feed in self._store.state.watermarks if there == target)
+
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence
     ) -> Written:
@@ -281,6 +285,8 @@ class MemorySink:
             live, rows = state.tables.get(target.id), load.rows()
             check_keep(target, None if live is None else live.schema, keep)
             found, count = 0, int(rows.num_rows)
+            if target.existing == "kept" and not (keep or target.owner):
+                self._fitting(state, target)
             if live is not None and (target.owner or keep):
                 folded = tables.fold(target, live, rows, fence.feed, keep)
                 failpoint("sink.finish.after_delete")

@@ -29,6 +29,8 @@ from resources.sinks.contract import (
     Watermark,
     Written,
 )
+from resources.sinks.create_table import create_rules
+from resources.sinks.create_template import PLACES
 from resources.sinks.fence import moved_watermark
 from resources.sinks.loading import LoadingSink
 from resources.sinks.mysql_alter import KINDS, MySQLAlter
@@ -62,6 +64,7 @@ class MySQLSink(LoadingSink):
             the least number asked for by the sinks open holds for all.
         lock_timeout: Seconds a statement waits for a lock that another session holds.
         types: `{"json_columns": "json"}`; JSON columns are text else.
+        create_table: How tables are created, as mappings of `CreateRule`.
 
     Raises:
         ConfigError: An argument cannot be understood.
@@ -84,6 +87,7 @@ class MySQLSink(LoadingSink):
         max_connections: int = 4,
         lock_timeout: float = 60.0,
         types: Mapping[str, str] | None = None,
+        create_table: Sequence[Mapping[str, object]] = (),
     ) -> None:
         if max_connections < 1:
             raise ConfigError("the MySQL sink needs a connection", remedy="max_connections: 4")
@@ -99,7 +103,7 @@ class MySQLSink(LoadingSink):
             key=key,
         )
         self._database = MySQLDatabase(address(settings, lock_timeout), max_connections)
-        self._catalog = MySQLCatalog(MySQLTypes(types))
+        self._catalog = MySQLCatalog(MySQLTypes(types), create_rules(create_table, PLACES))
         self._rows = MySQLRows(self._catalog)
         self._loads = MySQLLoads(self._database, self._catalog, self._rows)
         self._alter = MySQLAlter(self._catalog)
@@ -188,6 +192,11 @@ class MySQLSink(LoadingSink):
         """Return every watermark of a pipeline."""
         with self._database.session(f"pipeline {pipeline}") as session:
             return ledger.list_watermarks(session, pipeline)
+
+    def list_feeds(self, target: TargetId) -> list[Feed]:
+        """Return every feed that has a watermark in a table, sorted."""
+        with self._database.session(str(target)) as session:
+            return ledger.list_feeds(session, target)
 
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence

@@ -5,7 +5,6 @@ In: targets, and a session. Out: findings, tables as they are now, tables create
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
@@ -17,8 +16,10 @@ from resources.model.table import Column
 from resources.sinks import mysql_ledger as ledger
 from resources.sinks import shape
 from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.create_table import CreateRules, wrongly_made
 from resources.sinks.mysql_connection import run
 from resources.sinks.mysql_ddl import Wanted, create_table
+from resources.sinks.mysql_live import Columns, Indexes, LiveColumn
 from resources.sinks.mysql_names import fold, is_system, quote, wrong
 from resources.sinks.mysql_session import Server, Session
 from resources.sinks.mysql_types import MySQLTypes, arrow_type, may_stand_for, normal
@@ -40,13 +41,16 @@ WHERE table_schema = %s AND table_name = %s"""
 _KIND = """
 SELECT table_type, engine FROM information_schema.tables
 WHERE table_schema = %s AND table_name = %s"""
+_REFERRED_TO = (
+    "SELECT 1 FROM information_schema.key_column_usage WHERE referenced_table_schema = %s "
+    "AND referenced_table_name = %s LIMIT 1"
+)
 _HANGING = (
     "SELECT 1 FROM information_schema.triggers "
     "WHERE event_object_schema = %s AND event_object_table = %s LIMIT 1",
     "SELECT 1 FROM information_schema.key_column_usage WHERE table_schema = %s "
     "AND table_name = %s AND referenced_table_name IS NOT NULL LIMIT 1",
-    "SELECT 1 FROM information_schema.key_column_usage WHERE referenced_table_schema = %s "
-    "AND referenced_table_name = %s LIMIT 1",
+    _REFERRED_TO,
     "SELECT 1 FROM information_schema.partitions WHERE table_schema = %s "
     "AND table_name = %s AND partition_name IS NOT NULL LIMIT 1",
 )
@@ -54,50 +58,17 @@ _UNSAFE = frozenset({"myisam", "aria", "memory", "csv", "archive", "blackhole", 
 Level = Literal["error", "warning"]
 
 
-@dataclass(frozen=True)
-class LiveColumn:
-    """A column that is there.
-
-    Args:
-        name: Its name.
-        type: Its type as the catalog spells it, without display widths.
-        collation: Of a text, empty else.
-        generated: Whether the server computes it.
-    """
-
-    name: str
-    type: str
-    collation: str = ""
-    generated: bool = False
-
-
-@dataclass(frozen=True)
-class Indexes:
-    """Indexes of a table.
-
-    Args:
-        key: Columns of its primary key.
-        unique: Whether it has another unique index.
-        plain: Whether it has any other index.
-    """
-
-    key: frozenset[str]
-    unique: bool
-    plain: bool
-
-
-Columns = tuple[LiveColumn, ...]
-
-
 class MySQLCatalog:
     """Tables of one server, by the rules of one sink.
 
     Args:
         types: The types it gives.
+        rules: How it creates tables.
     """
 
-    def __init__(self, types: MySQLTypes) -> None:
+    def __init__(self, types: MySQLTypes, rules: CreateRules | None = None) -> None:
         self.types = types
+        self._rules = rules or CreateRules()
 
     def place(self, server: Server, target: TargetId) -> TargetId:
         """Return a target's name as the server keeps it."""
@@ -155,6 +126,20 @@ class MySQLCatalog:
             return True
         return any(run(session, query, names).rows for query in _HANGING)
 
+    def require_free(self, session: Session, target: TargetId) -> None:
+        """Refuse a table that others refer to, since it cannot be dropped.
+
+        Raises:
+            ConfigError: There are such.
+        """
+        place = self.place(session.server, target)
+        if run(session, _REFERRED_TO, [place.namespace, place.table]).rows:
+            raise ConfigError(
+                "foreign keys of other tables refer to it, so it cannot be made anew",
+                where=str(target),
+                remedy="drop them, or write `existing: {table: create_if_missing}` for the sink",
+            )
+
     def wanted(self, server: Server, target: TargetTable) -> tuple[Wanted, ...]:
         """Return the columns a target shall have.
 
@@ -203,8 +188,13 @@ class MySQLCatalog:
             raise self._taken(target, kind)
         self.create_namespace(session, place)
         name, server = self.name(session.server, place), session.server
-        columns = self.wanted(server, target)
-        run(session, create_table(server, name, columns, keys_of(target), target.schema.comment))
+        columns, rule = self.wanted(server, target), self._rules.of(target.id)
+        keys, comment = keys_of(target), target.schema.comment
+        run(session, create_table(server, name, columns, keys, comment, rule))
+        live = () if rule.is_own else self.columns(session, place) or ()
+        if not (rule.is_own or self._fits(target, live)):
+            run(session, f"DROP TABLE {name}")  # it was not there before, so it is empty
+            raise wrongly_made(target.id, show(live), show(columns))
 
     def require_names(self, target: TargetTable) -> None:
         """Refuse a target whose names or number of columns cannot be had.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from resources.errors import ConfigError
+from resources.sinks.create_table import CreateRule
 from resources.sinks.mysql_names import literal, quote, quote_all
 from resources.sinks.mysql_session import Server
 from resources.sinks.sql import delete, insert, where_all
@@ -62,7 +63,12 @@ class Wanted:
 
 
 def create_table(
-    server: Server, name: str, columns: Sequence[Wanted], keys: Sequence[str], comment: str = ""
+    server: Server,
+    name: str,
+    columns: Sequence[Wanted],
+    keys: Sequence[str],
+    comment: str = "",
+    rule: CreateRule | None = None,
 ) -> str:
     """Return the statement that creates a table, unless it is there.
 
@@ -72,14 +78,22 @@ def create_table(
         columns: Its columns.
         keys: Key columns in order, none for an `append` target.
         comment: The source's comment.
+        rule: What the pipeline file says of it.
+
+    Raises:
+        ConfigError: The rule's template does not fit the table.
     """
-    parts = [f"{quote(c.name)} {c.declaration(server)}" for c in columns]
-    if keys:
-        parts.append(f"PRIMARY KEY ({quote_all(keys)})")
+    plain = ", ".join(f"{quote(c.name)} {c.declaration(server)}" for c in columns)
+    key = quote_all(keys)
+    whole = f"{plain}, PRIMARY KEY ({key})" if keys else plain
+    if rule and rule.template:
+        return rule.fill(name, {"columns": whole, "plain_columns": plain, "key": key})
     end = " ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4"
     if comment:
         end += f" COMMENT={literal(comment[: 2 * _MAX_COMMENT])}"
-    return f"CREATE TABLE IF NOT EXISTS {name} ({', '.join(parts)}){end}"
+    if rule and rule.options:
+        end += f" {rule.options}"
+    return f"CREATE TABLE IF NOT EXISTS {name} ({whole}){end}"
 
 
 @dataclass(frozen=True)

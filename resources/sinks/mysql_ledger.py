@@ -130,6 +130,15 @@ def list_watermarks(session: Session, pipeline: str) -> dict[tuple[TargetId, Tab
     return found
 
 
+def list_feeds(session: Session, target: TargetId) -> list[Feed]:
+    """Return the feeds that have a watermark in a table, sorted; as `current_watermark`."""
+    if is_dropping(session, target) and not exists(session, target):
+        return []
+    rows = run(session, common.READ_FEEDS, common.key_of(target)).rows
+    found = {Feed(_text(r[0]), TableId(_text(r[1]), _text(r[2]))) for r in rows}
+    return sorted(found | {load.feed for load in swapped(session, target)})
+
+
 def write_watermark(
     session: Session, target: TargetId, fence: Fence, mark: Watermark, *, first: bool
 ) -> None:

@@ -68,7 +68,7 @@ class MySQLPlacer:
             raise shape.no_table(load.place)
         live = self._catalog.columns(session, target.id)
         if self._is_whole(target, keep):
-            if live is not None and self._catalog.hangs(session, target.id):
+            if live is not None and self._stays(session, target):
                 self._require_exchange(session, target)
             return
         if live is None:
@@ -121,7 +121,7 @@ class MySQLPlacer:
         loaded, conflicts = counts
         live = self._catalog.columns(session, target.id)
         whole = self._is_whole(target, keep)
-        if whole and (live is None or not self._catalog.hangs(session, target.id)):
+        if whole and (live is None or not self._stays(session, target)):
             self._swap(session, target, replace(load, rows=loaded, mark=mark), fence)
             return replace(load, rows=loaded, mark=mark)
         with committed(session):
@@ -152,6 +152,21 @@ class MySQLPlacer:
 
     def _is_whole(self, target: TargetTable, keep: Sequence[str]) -> bool:
         return not target.owner and not keep
+
+    def _stays(self, session: Session, target: TargetTable) -> bool:
+        """Return whether a live table stays, so that its rows alone are exchanged.
+
+        Raises:
+            SchemaMismatch: It shall stay as it was made, and has other columns.
+            ConfigError: It shall be made anew, and other tables refer to it.
+        """
+        if target.existing == "kept":
+            self._catalog.require_fit(session, target, target.id)
+            return True
+        if target.existing == "anew":
+            self._catalog.require_free(session, target.id)
+            return False
+        return self._catalog.hangs(session, target.id)
 
     def _require_exchange(self, session: Session, target: TargetTable) -> None:
         """Refuse a table that must stay, since things hang on it, but has other columns."""

@@ -30,6 +30,8 @@ from resources.sinks.contract import (
     Watermark,
     Written,
 )
+from resources.sinks.create_table import create_rules
+from resources.sinks.create_template import PLACES
 from resources.sinks.fence import moved_watermark
 from resources.sinks.loading import LoadingSink
 from resources.sinks.postgres_alter import KINDS, PostgresAlter
@@ -68,6 +70,7 @@ class PostgresSink(LoadingSink):
         lock_timeout: Seconds a statement waits for a lock that another session holds.
         family: `postgres`, or `greenplum` for warehouses that distribute rows by a key.
         types: `{"json_columns": "json"}` or `"jsonb"`; JSON columns are text else.
+        create_table: How tables are created, as mappings of `CreateRule`.
 
     Raises:
         ConfigError: An argument cannot be understood.
@@ -92,6 +95,7 @@ class PostgresSink(LoadingSink):
         lock_timeout: float = 60.0,
         family: Family = "postgres",
         types: Mapping[str, str] | None = None,
+        create_table: Sequence[Mapping[str, object]] = (),
     ) -> None:
         if max_connections < 1:
             raise ConfigError("the PostgreSQL sink needs a connection", remedy="max_connections: 4")
@@ -100,7 +104,8 @@ class PostgresSink(LoadingSink):
         more |= {"sslcert": sslcert, "sslkey": sslkey}
         place = address(url, lock_timeout, **{k: v for k, v in more.items() if v is not None})
         self._database = PostgresDatabase(place, max_connections)
-        self._catalog = PostgresCatalog(PostgresTypes(types), Dialect(family))
+        rules = create_rules(create_table, PLACES)
+        self._catalog = PostgresCatalog(PostgresTypes(types), Dialect(family), rules)
         self._rows = PostgresRows(self._catalog)
         self._loads = PostgresLoads(self._database, self._catalog, self._rows)
         self._alter = PostgresAlter(self._catalog)
@@ -177,6 +182,11 @@ class PostgresSink(LoadingSink):
         """Return every watermark of a pipeline."""
         with self._database.reading(f"pipeline {pipeline}") as connection:
             return ledger.list_watermarks(connection, pipeline)
+
+    def list_feeds(self, target: TargetId) -> list[Feed]:
+        """Return every feed that has a watermark in a table, sorted."""
+        with self._database.reading(str(target)) as connection:
+            return ledger.list_feeds(connection, target)
 
     def merge(
         self, target: TargetTable, upserts: pa.Table, deletes: pa.Table, fence: Fence

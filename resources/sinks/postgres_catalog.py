@@ -19,6 +19,7 @@ from resources.model.table import Column
 from resources.sinks import postgres_ledger as ledger
 from resources.sinks import shape
 from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.create_table import CreateRules, wrongly_made
 from resources.sinks.postgres_connection import run
 from resources.sinks.postgres_ddl import Dialect, Wanted, comments
 from resources.sinks.postgres_names import MAX_BYTES, SYSTEM_COLUMNS, fold, is_system, quote
@@ -80,11 +81,15 @@ class PostgresCatalog:
     Args:
         types: The types it gives.
         dialect: The server's family.
+        rules: How it creates tables.
     """
 
-    def __init__(self, types: PostgresTypes, dialect: Dialect) -> None:
+    def __init__(
+        self, types: PostgresTypes, dialect: Dialect, rules: CreateRules | None = None
+    ) -> None:
         self.types = types
         self.dialect = dialect
+        self._rules = rules or CreateRules()
 
     def name(self, target: TargetId) -> str:
         """Return a target's quoted name."""
@@ -151,8 +156,11 @@ class PostgresCatalog:
             raise self._taken(target, kind)
         self.create_namespace(connection, place.namespace)
         name = self.name(place)
-        create = self.dialect.create_table(name, self.wanted(target), keys_of(target))
+        rule = self._rules.of(target.id)
+        create = self.dialect.create_table(name, self.wanted(target), keys_of(target), rule)
         run(connection, ";\n".join([create, *comments(name, target)]))
+        if not rule.is_own:
+            self._require_made(connection, target, place)
 
     def create_namespace(self, connection: Connection, namespace: str) -> None:
         """Create a schema if it is missing; one that is there needs no right to create any."""
@@ -256,6 +264,17 @@ class PostgresCatalog:
 
     def _fits(self, target: TargetTable, live: Columns) -> bool:
         return {(c.name, c.type) for c in live} == {(w.name, w.type) for w in self.wanted(target)}
+
+    def _require_made(self, connection: Connection, target: TargetTable, place: TargetId) -> None:
+        """Refuse a table whose rule made something else; the transaction takes it back.
+
+        Raises:
+            ConfigError: Shows both.
+        """
+        live = self.columns(connection, place) or ()
+        keys = keys_of(target)
+        if not self._fits(target, live) or any(c.name in keys and not c.by_bytes for c in live):
+            raise wrongly_made(target.id, _show(live), _show(self.wanted(target)))
 
     def _kind(self, connection: Connection, target: TargetId) -> str | None:
         rows = run(connection, _RELATION, [target.namespace, target.table]).fetchall()

@@ -11,6 +11,7 @@ from typing import Literal
 
 from resources.errors import ConfigError
 from resources.sinks.contract import TargetTable
+from resources.sinks.create_table import CreateRule
 from resources.sinks.postgres_names import literal, quote, quote_all
 from resources.sinks.sql import select
 
@@ -61,18 +62,32 @@ class Dialect:
                 remedy="family: postgres or greenplum",
             )
 
-    def create_table(self, name: str, columns: Sequence[Wanted], keys: Sequence[str]) -> str:
+    def create_table(
+        self,
+        name: str,
+        columns: Sequence[Wanted],
+        keys: Sequence[str],
+        rule: CreateRule | None = None,
+    ) -> str:
         """Return the statement that creates a table.
 
         Args:
             name: Its quoted name.
             columns: Its columns.
             keys: Key columns in order, none for an `append` target.
+            rule: What the pipeline file says of it.
+
+        Raises:
+            ConfigError: The rule's template does not fit the table.
         """
-        parts = [c.declaration() for c in columns]
-        if keys:
-            parts.append(f"PRIMARY KEY ({quote_all(keys)})")
-        return f"CREATE TABLE {name} ({', '.join(parts)}){self.layout(keys)}"
+        plain = ", ".join(c.declaration() for c in columns)
+        key = quote_all(keys)
+        whole = f"{plain}, PRIMARY KEY ({key})" if keys else plain
+        if rule and rule.template:
+            return rule.fill(name, {"columns": whole, "plain_columns": plain, "key": key})
+        options = f" {rule.options}" if rule and rule.options else ""
+        layout = "" if "DISTRIBUTED" in options.upper() else self.layout(keys)
+        return f"CREATE TABLE {name} ({whole}){options}{layout}"
 
     def layout(self, keys: Sequence[str]) -> str:
         """Return what says where a table's rows lie: by their key, so that it can be enforced."""

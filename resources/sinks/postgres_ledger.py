@@ -82,6 +82,12 @@ def list_watermarks(
     return {(TargetId(r[0], r[1]), TableId(r[2], r[3])): common.mark_of(r[4:]) for r in found}
 
 
+def list_feeds(connection: Connection, target: TargetId) -> list[Feed]:
+    """Return the feeds that have a watermark in a table, sorted."""
+    found = run(connection, common.READ_FEEDS, common.key_of(target))
+    return sorted(Feed(r[0], TableId(r[1], r[2])) for r in found)
+
+
 def write_watermark(
     connection: Connection, target: TargetId, fence: Fence, mark: Watermark, *, first: bool
 ) -> None:

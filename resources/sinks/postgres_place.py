@@ -82,13 +82,24 @@ class PostgresPlacer:
         self._catalog.require_fit(connection, target, load.place)
         there = self._catalog.columns(connection, target.id) is not None
         whole = not target.owner and not keep
-        names = [target.id.namespace, target.id.table]
-        if whole and not (there and run(connection, _HANGS_ON, names).fetchone()):
+        if whole and not (there and self._stays(connection, target)):
             self._rename(connection, target, load)
             left_out = 0
         else:
             left_out = self._exchange(connection, target, load, keep, conflicts, whole)
         return left_out
+
+    def _stays(self, connection: Connection, target: TargetTable) -> bool:
+        """Return whether a live table stays, so that its rows alone are exchanged.
+
+        Raises:
+            SchemaMismatch: It shall stay as it was made, and has other columns.
+        """
+        if target.existing == "kept":
+            self._catalog.require_fit(connection, target, target.id)
+            return True
+        names = [target.id.namespace, target.id.table]
+        return target.existing != "anew" and bool(run(connection, _HANGS_ON, names).fetchone())
 
     def read_conflicts(self, connection: Connection, target: TargetTable, load: Load) -> pa.Table:
         """Return the loaded rows whose keys other feeds have, with the other feed as owner."""

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from inspect import signature
 
-from resources.errors import ConfigError, NotBuiltYet
+from resources.errors import ConfigError
 from resources.sinks.contract import Sink
 
 _SINKS = {
@@ -17,10 +17,10 @@ _SINKS = {
     "kafka": ("resources.sinks.kafka", "KafkaSink"),
     "memory": ("resources.sinks.memory", "MemorySink"),
     "mysql": ("resources.sinks.mysql", "MySQLSink"),
+    "paimon": ("resources.sinks.paimon", "PaimonSink"),
     "parquet": ("resources.sinks.parquet", "ParquetSink"),
     "postgres": ("resources.sinks.postgres", "PostgresSink"),
 }
-_PLANNED = frozenset({"paimon"})
 
 
 def open_sink(type: str, options: Mapping[str, object]) -> Sink:
@@ -31,19 +31,21 @@ def open_sink(type: str, options: Mapping[str, object]) -> Sink:
         options: Keyword arguments of the sink's class.
 
     Raises:
-        NotBuiltYet: The sink is planned, not built.
-        ConfigError: The name is unknown, or the sink has no such option.
+        ConfigError: The name is unknown, the sink has no such option, or its driver is missing.
     """
-    if type in _PLANNED:
-        raise NotBuiltYet(
-            f"the sink {type!r} is not built yet", remedy=f"use one of {', '.join(sorted(_SINKS))}"
-        )
     if type not in _SINKS:
         raise ConfigError(
             f"there is no sink {type!r}", remedy=f"use one of {', '.join(sorted(_SINKS))}"
         )
     module, name = _SINKS[type]
-    factory = getattr(importlib.import_module(module), name)
+    try:
+        factory = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the sink {type!r} needs the package {str(error.name).partition('.')[0]!r}, which is "
+            "not installed",
+            remedy=f"pip install 'cdc-assets[{type}]'; docs/{type}.md says more",
+        ) from None
     known = signature(factory).parameters
     unknown = sorted(set(options) - set(known))
     required = {n for n, p in known.items() if p.default is p.empty}

@@ -134,7 +134,9 @@ class ChangeLog:
         """
         return self._compaction.compact(window)
 
-    def purge(self, before_window: str, *, keep_parquet: bool = True) -> list[str]:
+    def purge(
+        self, before_window: str, *, keep_parquet: bool = True, upto: int | None = None
+    ) -> list[str]:
         """Delete files of old windows.
 
         Args:
@@ -142,13 +144,14 @@ class ChangeLog:
             keep_parquet: Delete segment files of compacted windows alone: every row stays
                 readable. False is retention: rows, Parquet files and what was never compacted go
                 for good, from the log's start up to the first segment of a later window.
+            upto: With `keep_parquet` false, no segment past this one either; None for no bound.
 
         Returns:
             The deleted files, relative to the location.
         """
         if keep_parquet:
             return self._retention.drop_compacted(before_window)
-        return self._retention.forget(before_window)
+        return self._retention.forget(before_window, upto)
 
     def sweep_orphans(self, older_than_seconds: float) -> list[str]:
         """Delete files that no row refers to, left by killed or defeated writers.

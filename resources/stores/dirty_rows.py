@@ -154,6 +154,25 @@ class DirtyRowStore:
             added += len(fresh)
         return added
 
+    def take_captured(self, others: Iterable[str]) -> int:
+        """Set aside the rows that could not be decoded when the log was written, as others have it.
+
+        Of such a row the log has nothing, so a pipeline that begins to read it finds it here.
+        They are open again, for what another pipeline did about one was done in its own target.
+
+        Args:
+            others: Names of pipelines that read the same log.
+
+        Returns:
+            Rows that were not known.
+        """
+        d = dirty_rows.c
+        query = select(dirty_rows).where(d.pipeline.in_(list(others)), d.stage == "capture")
+        with self._db.begin() as conn:
+            found = [_dirty_row(row) for row in conn.execute(query.order_by(d.seq, d.id))]
+            mine = [replace(row, pipeline=self._pipeline, state="open", reason="") for row in found]
+            return self.add_within(conn, mine)
+
     def open_rows(self, table: TableId | None = None, target: str | None = None) -> list[DirtyRow]:
         """Return open rows in log order.
 

@@ -61,11 +61,13 @@ class Retention:
         failpoint("purge.after_commit")
         return self._files.delete(segment.file for segment in dropped)
 
-    def forget(self, before_window: str) -> list[str]:
+    def forget(self, before_window: str, upto: int | None = None) -> list[str]:
         """Remove old windows for good; see `ChangeLog.purge`."""
         old: list[Segment] = []
         for segment in self._store.list_bare():
             if segment.window and segment.window >= before_window:
+                break
+            if upto is not None and segment.number > upto:
                 break
             old.append(segment)
         if not old:

@@ -47,7 +47,6 @@ class SegmentStore(SegmentQueries):
     def __init__(self, db: StateDatabase, pipeline: str) -> None:
         super().__init__(db, pipeline)
         self._leases = LeaseStore(db)
-        self._dirty = DirtyRowStore(db, pipeline)
 
     def ensure_origin(self, position: Position) -> Position:
         """Set where the log begins unless it is set; returns what holds (the first caller's)."""
@@ -85,7 +84,8 @@ class SegmentStore(SegmentQueries):
             segment: The next segment; its file is in place. `committed_us` is set here.
             lease: The capture lease.
             schemas: Schema versions of its rows.
-            dirty: Rows of it that could not be decoded, set aside in the same transaction.
+            dirty: Rows of it that could not be decoded, set aside in the same transaction for
+                the pipeline that each names.
             shapes: What the source wants to be told again where the segment ends.
 
         Returns:
@@ -104,7 +104,8 @@ class SegmentStore(SegmentQueries):
                 conn.execute(insert(segments), row_of_segment(segment))
                 if segment.tables:
                     conn.execute(insert(segment_tables), rows_of_stats(segment))
-                self._dirty.add_within(conn, dirty)
+                for pipeline, rows in _by_pipeline(dirty).items():
+                    DirtyRowStore(self._db, pipeline).add_within(conn, rows)
                 self._shapes.save(conn, shapes)
         except IntegrityError:
             raise ContinuityBroken(
@@ -282,3 +283,10 @@ class SegmentStore(SegmentQueries):
                     )
                     .values(number=row["number"])
                 )
+
+
+def _by_pipeline(rows: Sequence[DirtyRow]) -> dict[str, list[DirtyRow]]:
+    found: dict[str, list[DirtyRow]] = {}
+    for row in rows:
+        found.setdefault(row.pipeline, []).append(row)
+    return found

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def _name(length: int) -> TypeEngine[str]:
@@ -81,6 +81,19 @@ origins = Table(
     Column("floor_number", BigInteger, nullable=False),
     Column("floor_position", _text(), nullable=False),
     Column("applied_number", BigInteger, nullable=False),
+)
+
+# the sinks that read a log which several share: how far each has got, and where it is
+log_readers = Table(
+    "cdc_log_readers",
+    metadata,
+    Column("log", _name(100), primary_key=True),
+    Column("pipeline", _name(100), primary_key=True),
+    Column("place", _text(), nullable=False),
+    Column("capture_filter", _text(), nullable=False),
+    Column("applied_number", BigInteger, nullable=False),
+    Column("offered_number", BigInteger, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
 )
 
 segments = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,27 @@ class LakeFaults(LakeCase):
         with pytest.raises(FencedOut, match="token 2"):
             STEPS["merge"].work(loaded)
         assert loaded.count_rows(TARGET.id) == len(self.seen(loaded)) == 4
+
+    @pytest.mark.parametrize("step", ["merge", "load"])
+    def test_files_are_durable_before_a_commit_names_them(
+        self, place: Path, step: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else a power cut might keep the watermark and lose the rows."""
+        fsync, durable, at_commit = os.fsync, set[int](), set[int]()
+
+        def persist(number: int) -> None:
+            fsync(number)
+            durable.add(os.fstat(number).st_ino)
+
+        with self.make(str(place)) as sink:
+            STEPS[step].prepare(sink)
+            before = self.live(sink)
+            monkeypatch.setattr(os, "fsync", persist)
+            self.before_commit(monkeypatch, lambda: at_commit.update(durable))
+            STEPS[step].work(sink)
+            new = {Path(path).stat().st_ino for path in self.live(sink) - before}
+        assert new
+        assert new <= at_commit
 
     def test_missing_rights_are_told_and_nothing_is_lost(
         self, loaded: LakeSink, monkeypatch: pytest.MonkeyPatch

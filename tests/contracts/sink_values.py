@@ -114,21 +114,6 @@ class SinkValues(SinkCase):
         left = sink.read_table(target.id).sort_by("n")["code"].to_pylist()
         assert left == [codes[0], *codes[3:7]]
 
-    def test_megabyte_values(self, sink: Sink) -> None:
-        columns = (
-            Column("id", pa.int32()),
-            Column("s", pa.large_string()),
-            Column("b", pa.large_binary()),
-        )
-        target = TargetTable(TargetId("s", "t"), TableSchema(TableId("s", "t"), columns, ("id",)))
-        rows = pa.table(
-            [[1, 2], ["é" * 600_000, "x" * 1_200_000], [b"\0\xff" * 600_000, b""]],
-            schema=pa.schema([(c.name, c.type) for c in columns]),
-        )
-        sink.create_table(target)
-        sink.merge(target, rows, rows.select(["id"]).slice(0, 0), fence(None, 1))
-        assert sink.read_table(target.id).sort_by("id").equals(rows)
-
     @pytest.mark.parametrize(
         ("target", "code"),
         [

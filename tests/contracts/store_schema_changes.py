@@ -136,6 +136,6 @@ class StoreSchemaChanges(StoreCase):
             assert state is not None
             assert (state.status, state.reason, state.seq) == ("stopped", "why", 7)
             with newer.read() as conn:
-                assert conn.scalar(select(tables.state_version.c.version)) == 3
+                assert conn.scalar(select(tables.state_version.c.version)) == tables.SCHEMA_VERSION
         finally:
             newer.close()

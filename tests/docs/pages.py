@@ -53,8 +53,9 @@ def whole(block: Block) -> str:
         return block.text
     given = yaml.safe_load(block.text)
     needed = yaml.safe_load(MINIMAL)
-    if "sources" in given:
-        del needed["source"]
+    for one in ("source", "sink"):
+        if f"{one}s" in given:
+            del needed[one]
     missing = {key: value for key, value in needed.items() if key not in given}
     return yaml.safe_dump(missing, sort_keys=False) + block.text
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from cdc_assets.engine.pipeline import EngineOptions, Pipeline
 from cdc_assets.engine.run import run_snapshot, run_sync
+from cdc_assets.engine.sharing import join_log
 from resources.model.table import TableId
 from resources.mysql.binlog.options import ZeroDates
 from resources.mysql.connection import MySQLSettings
@@ -48,9 +49,12 @@ class Setup:
         delta: Place of the Delta tables that take the rows, in place of the DuckDB file.
         kafka: Options of the Kafka sink that takes the changes, if any.
         iceberg: Place of the Iceberg tables that take them, likewise.
+        paimon: Place of the Paimon tables that take them, likewise.
         parquet: Place of the Parquet tables that take them, likewise.
         name: The pipeline's name.
         stops: Whether a run may leave tables stopped and still end well.
+        log: The change log's name, if other sinks share it.
+        siblings: Names of their pipelines.
     """
 
     settings: MySQLSettings
@@ -64,9 +68,12 @@ class Setup:
     delta: str = ""
     kafka: tuple[tuple[str, Any], ...] = ()
     iceberg: str = ""
+    paimon: str = ""
     parquet: str = ""
     name: str = "p"
     stops: bool = False
+    log: str = ""
+    siblings: tuple[str, ...] = ()
 
     @property
     def lake(self) -> Path:
@@ -88,15 +95,28 @@ def open_pipeline(setup: Setup, zero_dates: ZeroDates = "null") -> Pipeline:
     options = EngineOptions(selected, **{**defaults, **setup.options})
     source = MySQLSource(
         setup.settings,
-        pipeline=f"{setup.database}_{setup.name}",
+        pipeline=f"{setup.database}_{setup.log or setup.name}",
         include=patterns,
         watched=options.watched,
         zero_dates=zero_dates,
     )
     db = StateDatabase(f"sqlite:///{setup.home}/state.db")
-    log = ChangeLog(db, setup.name, str(setup.home / f"log-{setup.name}"))
+    shared = setup.log or setup.name
+    log = ChangeLog(db, shared, str(setup.home / f"log-{shared}"))
     run_id = f"run {os.getpid()}"
-    return Pipeline(setup.name, options, source, lambda: open_sink(setup), db, log, run_id)
+    pipeline = Pipeline(
+        setup.name,
+        options,
+        source,
+        lambda: open_sink(setup),
+        db,
+        log,
+        run_id,
+        place=setup.name,
+        siblings=setup.siblings,
+    )
+    join_log(pipeline)
+    return pipeline
 
 
 def open_sink(setup: Setup) -> Sink:
@@ -109,6 +129,10 @@ def open_sink(setup: Setup) -> Sink:
         return DeltaSink(setup.delta, types={"decimal_overflow": "text"})
     if setup.parquet:
         return ParquetSink(setup.parquet, types={"decimal_overflow": "text"})
+    if setup.paimon:
+        from resources.sinks.paimon import PaimonSink  # pypaimon takes a second to import
+
+        return PaimonSink(setup.paimon, types={"decimal_overflow": "text"}, buckets=2)
     if setup.iceberg:
         from resources.sinks.iceberg import IcebergSink  # pyiceberg takes a second to import
 

@@ -15,11 +15,13 @@ from tests.e2e import child
 from tests.e2e.equality import histories_end_equal
 from tests.sinks.delta_room import DeltaRoom
 from tests.sinks.iceberg_room import IcebergRoom
+from tests.sinks.paimon_room import PaimonRoom
 from tests.sinks.parquet_room import ParquetRoom
 
 ROOMS = {
     "delta": DeltaRoom(),
     "iceberg": IcebergRoom(),
+    "paimon": PaimonRoom(),
     "parquet": ParquetRoom(),
 }
 

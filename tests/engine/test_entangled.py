@@ -17,7 +17,7 @@ from cdc_assets.engine.rules import Transforms
 from cdc_assets.engine.run import run_snapshot, run_sync
 from cdc_assets.engine.schema_policy import PolicyRule, SchemaPolicy
 from cdc_assets.engine.transforms.rule import TransformRule
-from cdc_assets.retention import first_needed_window
+from cdc_assets.retention import find_need, needed_window
 from resources.errors import SchemaMismatch
 from resources.model.table import TableId
 from resources.sinks.contract import TargetId
@@ -227,7 +227,9 @@ def test_retention_keeps_what_a_table_needs_whose_making_is_held(tmp_path: Path)
     world.source.clock_us += 10 * DAY_US
     world.source.commit((other, 1, (1, "x")))
     run_sync(world.pipeline())
-    assert begin is not None and first_needed_window(world.pipeline()) == begin.window
+    pipeline = world.pipeline()
+    assert begin is not None
+    assert needed_window(pipeline, find_need(pipeline)) == begin.window
     (change,) = world.pipeline().changes.held()
     assert world.pipeline().changes.decide(change.id, "applied", "Ann", "it is wanted")
     run_sync(world.pipeline())

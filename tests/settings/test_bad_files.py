@@ -175,7 +175,7 @@ CASES = {
 }
 
 NOT_BUILT = {
-    "sink": (HEAD + "sink: {type: paimon, url: x}\n", "7:14: sink.type `paimon` is not"),
+    "source": ("name: a\nsource: {type: oracle, url: x}\n" + SINK, "2:16: source.type `oracle` is"),
 }
 
 SECRETS = {
@@ -219,8 +219,8 @@ SECRETS = {
     ),
     "mistyped key": (HEAD + f"  pasword: {CANARY}\n" + SINK, "7:3: source.pasword is an unknown"),
     "in a section of later": (
-        HEAD + f"sink: {{type: paimon, password: {CANARY}}}\n",
-        "7:14: sink.type `paimon` is not built yet",
+        f"name: a\nsource: {{type: oracle, password: {CANARY}}}\n" + SINK,
+        "2:16: source.type `oracle` is not built yet",
     ),
     "after a stray quote": (HEAD + f'  password: "{CANARY}\n' + SINK, "is not YAML"),
     "as an alias": (HEAD + f"  password: *{CANARY}\n" + SINK, "7:13: the file is not YAML"),
@@ -268,7 +268,7 @@ def test_secrets_in_clear_text_are_refused_and_not_shown(case: str, tmp_path: Pa
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
     text = (
         HEAD
-        + "  port: x\n  tls: {mod: off}\nsink: {type: paimon}\nname: a\npipeline: {memory: y}\n"
+        + "  port: x\n  tls: {mod: off}\nsink: {type: oracle}\nname: a\npipeline: {memory: y}\n"
     )
     lines = str(refusal(tmp_path, text)).splitlines()
     assert lines[0].endswith(": 5 problems")

@@ -12,6 +12,7 @@ from resources.configurable import SinkResource
 from resources.errors import ConfigError
 from resources.sinks.delta import DeltaSink
 from resources.sinks.iceberg import IcebergSink
+from resources.sinks.paimon import PaimonSink
 from resources.sinks.parquet import ParquetSink
 from tests.settings.test_connect import settings_of
 
@@ -58,6 +59,23 @@ def test_a_parquet_sink_opens(tmp_path: Path) -> None:
         assert opened.store.root == "lake/x"
         assert opened.capabilities.decimal_precision == 76
     assert engine_options(settings).writers == 3
+
+
+def test_a_paimon_sink_opens(tmp_path: Path) -> None:
+    sink = {"type": "paimon", "location": "s3://lake/w", "storage": STORAGE, "parallel": 3}
+    sink |= {"buckets": 8, "daily_tags": 30, "merge_engine": "partial-update"}
+    sink |= {"table_options": {"changelog-producer": "lookup"}}
+    settings = settings_of(tmp_path, SOURCE, {**sink, "types": {"decimal_overflow": "text"}})
+    options = build_resources(settings)["a_sink"].options
+    given = SinkResource(kind="paimon", options=options).open()
+    for opened in (sink_opener(settings)(), given):
+        assert isinstance(opened, PaimonSink)
+        assert opened.store.options == STORAGE
+        assert opened.store.root == "lake/w"
+        assert opened.capabilities.decimal_precision == 76
+    assert engine_options(settings).writers == 3
+    with pytest.raises(ConfigError, match="`bucket` in `table_options`"):
+        settings_of(tmp_path, SOURCE, {**sink, "table_options": {"bucket": "4"}})
 
 
 @pytest.mark.parametrize(

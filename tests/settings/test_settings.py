@@ -33,6 +33,7 @@ def test_examples_load_together() -> None:
         "events",
         "iceberg_lake",
         "ledger",
+        "paimon_lake",
         "parquet_files",
         "past",
         "regions",
@@ -41,6 +42,7 @@ def test_examples_load_together() -> None:
         "shop_clickhouse",
         "shop_kafka",
         "shop_replica",
+        "shop_twice",
         "wiki",
     ]
     assert [p.name for p in loaded] == names
@@ -50,6 +52,7 @@ def test_examples_load_together() -> None:
         events,
         iceberg,
         ledger,
+        paimon,
         files,
         _,
         regions,
@@ -58,9 +61,12 @@ def test_examples_load_together() -> None:
         clickhouse,
         events_out,
         replica,
+        twice,
         wiki,
     ) = loaded
+    assert [m.name for m in twice.members()] == ["shop_twice__lake", "shop_twice__files"]
     assert (files.sink.type, files.sink.location) == ("parquet", "s3://lake/files")
+    assert (paimon.sink.buckets, paimon.sink.daily_tags) == (4, 30)
     assert (clickhouse.sink.type, events_out.sink.type) == ("clickhouse", "kafka")
     assert (replica.sink.type, replica.sink.max_connections) == ("mysql", 8)
     assert shop.source.host == "127.0.0.1"
@@ -80,9 +86,10 @@ def test_examples_load_together() -> None:
     assert missing == [
         "SHOP_PASSWORD", "MASK_KEY", "SHOP_PASSWORD", "LAKE_SECRET", "EVENTS_PASSWORD",
         "SHOP_PASSWORD", "CATALOG_PASSWORD", "LAKE_SECRET", "LEDGER_PASSWORD",
-        "SHOP_PASSWORD", "LAKE_SECRET", "EU_PASSWORD", "US_PASSWORD", "ASIA_PASSWORD",
+        "SHOP_PASSWORD", "LAKE_SECRET", "SHOP_PASSWORD", "LAKE_SECRET",
+        "EU_PASSWORD", "US_PASSWORD", "ASIA_PASSWORD",
         "SHARDS_PASSWORD", "SHOP_PASSWORD", "SHOP_PASSWORD", "SHOP_PASSWORD", "SHOP_PASSWORD",
-        "REPORTS_PASSWORD", "WIKI_PASSWORD",
+        "REPORTS_PASSWORD", "SHOP_PASSWORD", "WIKI_PASSWORD",
     ]  # fmt: skip
 
 

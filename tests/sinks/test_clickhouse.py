@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import ClassVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from resources.failpoints import FailpointReached
 from resources.sinks.clickhouse import ClickHouseSink
 from resources.sinks.contract import Sink
 from tests.armed import armed
+from tests.contracts.fewer import fewer
 from tests.contracts.sink_shared_steps import ALL_STEPS
 from tests.contracts.sink_suite import SinkSuite
 from tests.sinks.clickhouse_room import Countdown, Room
 from tests.sinks.clickhouse_room import room as room
+from tests.sinks.hands_sql import SqlHands
 from tests.strategies import COLUMN_TYPES, VECTOR, WIDE_DECIMALS
 
 EVERY_TIME = ("merge", "append", "alter", "drop", "truncate", "first load", "shared truncate")
@@ -60,22 +60,30 @@ class InRoom:
 class TestClickHouseSink(InRoom, SinkSuite):
     """The suite without its longest tests and with fewer examples: the whole of it is below."""
 
+    test_every_type_round_trips = fewer(SinkSuite.test_every_type_round_trips)
     test_random_changes_equal_a_model = None
     test_random_writes_of_three_feeds_equal_a_dict = None
     test_any_change_of_type_is_exact_or_refused = None
     test_rows_there_get_the_value_of_any_type = None
 
-    @settings(max_examples=3, suppress_health_check=list(HealthCheck), database=None)
-    @given(data=st.data())
-    def test_every_type_round_trips(
-        self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-    ) -> None:
-        whole: Any = SinkSuite.test_every_type_round_trips
-        whole.hypothesis.inner_test(self, tmp_path_factory, data)
-
     @pytest.mark.parametrize("step", EVERY_TIME)
     def test_killed_between_any_two_statements(self, step: str, place: str) -> None:
         super().test_killed_between_any_two_statements(step, place)
+
+
+class TestClickHouseByHand(InRoom, SqlHands):
+    """Another client of the engine."""
+
+    words: ClassVar[dict[str, str]] = {
+        "text": "Nullable(String)",
+        "number": "Nullable(Int32)",
+        "schema": "DATABASE",
+        "required": "String",
+        "kind": "ENGINE = ReplacingMergeTree ORDER BY id",
+    }
+
+    def run(self, sink: Sink, place: str, statements: tuple[str, ...]) -> None:
+        self.room.run(*statements)
 
 
 @pytest.mark.nightly

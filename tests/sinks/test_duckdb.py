@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from resources.errors import ConfigError, DirtyRowError, FencedOut, SchemaMismatch
+from resources.errors import ConfigError, DirtyRowError, SchemaMismatch
 from resources.model.table import Column, TableId, TableSchema
 from resources.sinks.contract import Sink, TargetId, TargetTable
 from resources.sinks.duckdb import DuckDBSink
@@ -29,6 +28,8 @@ from tests.contracts.sink_steps import (
     rows_of,
 )
 from tests.contracts.sink_suite import SinkSuite
+from tests.sinks.hands_sql import SqlHands
+from tests.sinks.races import race
 from tests.strategies import COLUMN_TYPES, WIDE_DECIMALS
 
 
@@ -54,6 +55,22 @@ class TestDuckDBSink(SinkSuite):
         assert len(files) > 4
         for file in files:
             yield file.stem, DuckDBSink(str(file))
+
+
+class TestDuckDBByHand(SqlHands):
+    """The sink lets go of its file, as it does between runs."""
+
+    def open(self, place: str) -> DuckDBSink:
+        return DuckDBSink(f"{place}.duckdb")
+
+    def run(self, sink: Sink, place: str, statements: tuple[str, ...]) -> None:
+        sink.read_watermark(TARGET.id, FEED)  # the file is there, also before any table
+        sink.close()
+        with duckdb.connect() as connection:
+            connection.execute(f"ATTACH '{place}.duckdb' AS lake")
+            connection.execute("USE lake")
+            for statement in statements:
+                connection.execute(statement)
 
 
 @pytest.mark.nightly
@@ -245,27 +262,6 @@ def test_text_that_is_not_utf8_is_a_dirty_row(loaded: DuckDBSink) -> None:
     with pytest.raises(DirtyRowError, match="UTF-8"):
         loaded.merge(TARGET, rows, keys_of(), fence(10, 20))
     assert [r.index for r in loaded.find_rejected(TARGET, rows)] == [1]
-
-
-def race(sinks: dict[str, DuckDBSink], mark: int | None, new: int) -> dict[str, str]:
-    """Let several sinks write at the same moment from one watermark; what became of each."""
-    start = threading.Barrier(len(sinks))
-    results: dict[str, str] = {}
-
-    def write(who: str, sink: DuckDBSink) -> None:
-        start.wait()
-        try:
-            sink.merge(TARGET, rows_of({new: who}), keys_of(), fence(mark, new))
-            results[who] = "won"
-        except FencedOut:
-            results[who] = "lost"
-
-    threads = [threading.Thread(target=write, args=pair) for pair in sinks.items()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
 
 
 def test_two_connections_race_and_one_wins(path: str) -> None:

@@ -139,6 +139,7 @@ class TestKafkaSink(SinkCase):
         sink.append(HISTORY, changes_of(1, ["x"]), fence(None, top, top, OTHER))
         assert sink.read_watermark(HISTORY.id, OTHER) == Watermark(top, 0, top)
         assert sink.list_watermarks(PIPELINE) == {(HISTORY.id, FEED.table): Watermark(10, 0, 1)}
+        assert sink.list_feeds(HISTORY.id) == sorted([FEED, OTHER])
 
     def test_killed_between_any_two_statements(self, place: str) -> None:
         """Each write breaks off at its points; what was there or all of it is seen, then all."""

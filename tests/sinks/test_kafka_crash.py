@@ -12,11 +12,12 @@ from confluent_kafka.admin import (
     AclOperation,
     AclPermissionType,
     AdminClient,
+    NewPartitions,
     ResourcePatternType,
     ResourceType,
 )
 
-from resources.errors import ConfigError, FencedOut, SinkUnavailable
+from resources.errors import ConfigError, FencedOut, SchemaMismatch, SinkUnavailable
 from resources.sinks.contract import Watermark
 from tests.contracts.sink_steps import FEED, HISTORY, STEPS, changes_of, fence
 from tests.servers.kafka import KafkaServer
@@ -113,3 +114,29 @@ def test_without_transactions_all_is_written_at_least_once(room: Room, tmp_path:
         with pytest.raises(FencedOut):
             STEPS["append"].work(sink)
     assert ids(room, place) == [1, 2, 11, 12, 13]
+
+
+def test_topics_that_somebody_changed_are_told_or_taken_as_they_are(
+    room: Room, tmp_path: object
+) -> None:
+    """A topic that is gone is no table any more; further partitions are used from then on."""
+    place = str(tmp_path)
+    admin = AdminClient({"bootstrap.servers": room.server.url, "log_level": 0})
+    topic = room.topic(place, HISTORY.id)
+    with room.open(place) as sink:
+        STEPS["append"].prepare(sink)
+        for future in admin.create_partitions([NewPartitions(topic, 3)]).values():
+            future.result()
+        STEPS["append"].work(sink)
+    assert sorted(ids(room, place)) == [1, 2, 11, 12, 13]
+    for future in admin.delete_topics([topic]).values():
+        future.result()
+    with room.open(place) as sink:
+        with pytest.raises(SchemaMismatch, match="does not exist") as caught:
+            sink.append(HISTORY, changes_of(21, ["e"]), fence(20, 30))
+        assert "snapshot" in caught.value.remedy
+        assert topic in str(caught.value)
+        mark = sink.read_watermark(HISTORY.id, FEED)
+        sink.create_table(HISTORY)
+        sink.append(HISTORY, changes_of(21, ["e"]), fence(mark.seq if mark else None, 30))
+    assert ids(room, place) == [21]

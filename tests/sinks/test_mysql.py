@@ -15,6 +15,7 @@ from resources.sinks.contract import Sink
 from resources.sinks.mysql import MySQLSink
 from tests.contracts.sink_suite import SinkSuite
 from tests.contracts.sink_writes import SinkWrites
+from tests.sinks.hands_sql import SqlHands
 from tests.sinks.kill_duckdb import KILLED
 from tests.sinks.mysql_room import LONGEST_TIME_US, NAMES, MySQLRoom, held
 from tests.sinks.mysql_room import mysql_room as mysql_room
@@ -71,6 +72,17 @@ class TestMySQLSink(InRoom, SinkSuite):
         yield from super().killed(step, place)
         if step in KILLED_IN_EVERY_RUN:
             yield from self.killed_by_statement(step, last=7)
+
+
+class MySQLByHand(InRoom, SqlHands):
+    """The sink's connections stay open."""
+
+    def run(self, sink: Sink, place: str, statements: tuple[str, ...]) -> None:
+        self.room.run(*statements)
+
+
+class TestMySQLByHand(MySQLByHand):
+    pass
 
 
 @pytest.mark.nightly

@@ -8,16 +8,19 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from resources.errors import DirtyRowError, SinkUnavailable
 from resources.model.table import Column, TableSchema
-from resources.sinks.contract import TargetTable
+from resources.sinks.contract import Sink, TargetTable
 from resources.sinks.shape import target_schema
 from tests.contracts.sink_shared_steps import ALL_STEPS
-from tests.contracts.sink_steps import TARGET, fence, observe
+from tests.contracts.sink_sizes import table
+from tests.contracts.sink_sizes import target_of as sized
+from tests.contracts.sink_steps import FEED, STEPS, TARGET, fence, observe, rows_of
 from tests.contracts.sink_suite import SinkSuite
 from tests.sinks.mysql_room import LONGEST_TIME_US, MySQLRoom
 from tests.sinks.mysql_room import mariadb_room as mariadb_room
 from tests.sinks.mysql_room import oceanbase_room as oceanbase_room
-from tests.sinks.test_mysql import InRoom
+from tests.sinks.test_mysql import InRoom, MySQLByHand
 from tests.strategies import comparable
 
 
@@ -84,10 +87,61 @@ def test_loads_merges_and_column_changes(kind: str, request: pytest.FixtureReque
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("kind", sorted(TRIED))
+def test_the_server_is_started_again_meanwhile(kind: str, request: pytest.FixtureRequest) -> None:
+    """Killed before a merge and in the middle of a load, whose next chunk then fails."""
+    room: MySQLRoom = request.getfixturevalue(f"{kind}_room")
+    if kind == "mariadb":
+        room.run("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+    with room.sink(request.node.name) as sink:
+        STEPS["merge"].prepare(sink)
+        before = observe(sink, TARGET)
+        sink.begin_load(TARGET, "new", FEED)
+        sink.load_chunk(TARGET, "new", 1, [rows_of({1: "eins"})])
+        room.server.kill()
+        for write in (
+            lambda: STEPS["merge"].work(sink),
+            lambda: sink.load_chunk(TARGET, "new", 2, [rows_of({5: "fuenf"})]),
+        ):
+            with pytest.raises(SinkUnavailable) as caught:
+                write()
+            assert caught.value.remedy
+        room.server.start()
+    with room.sink(request.node.name) as sink:
+        assert observe(sink, TARGET) == before
+        STEPS["merge"].work(sink)
+        merged = rows_of({2: "TWO", 3: None, 4: "four"})
+        assert comparable(sink.read_table(TARGET.id)) == comparable(merged)
+        assert list(sink.loaded_chunks(TARGET.id, "new")) == [1]
+        sink.load_chunk(TARGET, "new", 2, [rows_of({5: "fuenf"})])
+        sink.finish_load(TARGET, "new", fence(20, 30), 30)
+        left = rows_of({1: "eins", 5: "fuenf"})
+        assert comparable(sink.read_table(TARGET.id)) == comparable(left)
+
+
+@pytest.mark.nightly
 class TestMariaDB(OnMariaDB, SinkSuite):
     pass
 
 
 @pytest.mark.nightly
 class TestOceanBase(OnOceanBase, SinkSuite):
+    def test_values_of_50_mb(self, sink: Sink) -> None:
+        """Rows longer than the server's packet, 16 MiB, are dirty rows; 5 MB come back."""
+        target = sized(Column("b", pa.large_binary()))
+        rows = table(target, *((i, b"\0\xff" * (size << 19)) for i, size in ((1, 5), (2, 50))))
+        assert self.written(sink, target, rows.slice(0, 1)).equals(rows.slice(0, 1))
+        with pytest.raises(DirtyRowError, match="max_allowed_packet"):
+            sink.merge(target, rows, rows.select(["id"]).slice(0, 0), fence(2, 3))
+        assert [r.index for r in sink.find_rejected(target, rows)] == [1]
+        assert sink.read_table(target.id).equals(rows.slice(0, 1))
+
+
+@pytest.mark.nightly
+class TestMariaDBByHand(OnMariaDB, MySQLByHand):
+    pass
+
+
+@pytest.mark.nightly
+class TestOceanBaseByHand(OnOceanBase, MySQLByHand):
     pass

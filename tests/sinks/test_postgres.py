@@ -15,6 +15,7 @@ from tests.contracts.sink_shared_steps import ALL_STEPS
 from tests.contracts.sink_steps import Step
 from tests.contracts.sink_suite import SinkSuite
 from tests.contracts.sink_writes import SinkWrites
+from tests.sinks.hands_sql import SqlHands
 from tests.sinks.postgres_room import Room
 from tests.sinks.postgres_room import room as room
 from tests.strategies import COLUMN_TYPES, WIDE_DECIMALS
@@ -58,6 +59,13 @@ class TestPostgresSink(InRoom, SinkSuite):
         yield from super().killed(step, place)
         if step in KILLED_IN_EVERY_RUN:
             yield from self.killed_by_statement(step, place)
+
+
+class TestPostgresByHand(InRoom, SqlHands):
+    """The sink's connections stay open."""
+
+    def run(self, sink: Sink, place: str, statements: tuple[str, ...]) -> None:
+        self.room.run(self.room.database(place), *statements)
 
 
 @pytest.mark.nightly

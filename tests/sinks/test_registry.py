@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from resources.errors import ConfigError, NotBuiltYet
+from resources.errors import ConfigError
 from resources.sinks.contract import Sink
 from resources.sinks.registry import open_sink
 
@@ -18,6 +18,7 @@ def test_known_sinks(tmp_path: object) -> None:
         ("duckdb", {"path": f"{tmp_path}/a"}),
         ("delta", {"location": f"{tmp_path}/b"}),
         ("iceberg", {"location": f"{tmp_path}/i"}),
+        ("paimon", {"location": f"{tmp_path}/w"}),
         ("parquet", {"location": f"{tmp_path}/p"}),
         ("postgres", {"url": "postgresql://localhost/lake"}),
         ("clickhouse", {"path": f"{tmp_path}/c"}),
@@ -26,17 +27,21 @@ def test_known_sinks(tmp_path: object) -> None:
         assert isinstance(open_sink(name, options), Sink)
 
 
-@pytest.mark.parametrize("name", ["paimon"])
-def test_sinks_of_later_are_refused_by_name(name: str) -> None:
-    with pytest.raises(NotBuiltYet, match=name):
-        open_sink(name, {})
-
-
 def test_unknown_sinks_and_options() -> None:
     with pytest.raises(ConfigError, match=r"use one of .*duckdb, .*memory"):
         open_sink("oracle", {})
     with pytest.raises(ConfigError, match=r"unknown: file; missing: path"):
         open_sink("duckdb", {"file": "x"})
+
+
+def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [n for n in sys.modules if n.startswith("resources.sinks.paimon")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [n for n in sys.modules if n.partition(".")[0] == "pypaimon"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pypaimon", None)
+    with pytest.raises(ConfigError, match=r"(?s)'pypaimon'.*not installed.*docs/paimon\.md"):
+        open_sink("paimon", {"location": "x"})
 
 
 def test_modules_are_loaded_when_used() -> None:
