@@ -16,7 +16,8 @@ import dagster as dg
 from cdc_assets import naming
 from cdc_assets.connect import engine_options, for_sink, open_source, sink_opener
 from cdc_assets.settings import PipelineFile, PipelineSettings, state_url
-from cdc_assets.settings_parts import same_log
+from cdc_assets.settings_language import build_router
+from cdc_assets.settings_parts import same_log, same_sink
 from cdc_assets.sink_options import sink_options
 from cdc_assets.sink_places import place_of
 from resources import DirtyRowsResource, SinkResource
@@ -66,6 +67,7 @@ def open_pipeline(
         say=say,
         place=place_of(settings.sink, settings.sink_name),
         siblings=tuple(member.name for member in others),
+        peers={member.name: build_router(member) for member in same_sink(settings)},
     )
 
 

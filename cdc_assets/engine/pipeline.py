@@ -6,7 +6,7 @@ In: objects built from a pipeline file. Out: what every stage is handed first.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -156,6 +156,7 @@ class Pipeline:
         place: Where the sink is, in words that are equal for the same place; of one of several
             sinks.
         siblings: Names of the pipelines of the other sinks that read the same change log.
+        peers: Routers of the other sources that fill the same sink, by the name of their pipeline.
     """
 
     name: str
@@ -168,6 +169,7 @@ class Pipeline:
     say: Callable[[str], None] = lambda _line: None
     place: str = ""
     siblings: tuple[str, ...] = ()
+    peers: Mapping[str, Router] = field(default_factory=dict)
     readers: LogReaders = field(init=False)
     leases: LeaseStore = field(init=False)
     dirty: DirtyRowStore = field(init=False)
@@ -179,6 +181,7 @@ class Pipeline:
     _shapings: dict[tuple[Route, str], Shaping] = field(init=False, default_factory=dict)
     _known: frozenset[TableId] = field(init=False, default=frozenset())
     _clashes: dict[TableId, list[TableId]] = field(init=False, default_factory=dict)
+    _elsewhere: dict[TableId, str] = field(init=False, default_factory=dict)
     _writers: Writers = field(init=False)
     _offered: int = field(init=False, default=0)
 
@@ -237,8 +240,15 @@ class Pipeline:
             known = frozenset(self.tables.all())
             # In this order, for other threads look too.
             self._clashes = self.options.router.clashes(sorted(known))
+            self._elsewhere = {
+                peer_route.target: f"{table} of {name}"
+                for name, router in self.peers.items()
+                for table in TableStateStore(self.db, name).all()
+                for peer_route in router.routes(table)
+            }
             self._known = known
-        others = [t for t in self._clashes.get(route.target, ()) if t != route.table]
+        others = [str(t) for t in self._clashes.get(route.target, ()) if t != route.table]
+        others += [self._elsewhere[route.target]] if route.target in self._elsewhere else []
         if others:
             raise ConfigError(
                 f"{route.table} and {others[0]} would both be {route.target}",

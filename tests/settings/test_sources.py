@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cdc_assets.connect import engine_options
 from cdc_assets.inventory import build_selector
+from cdc_assets.open import opened
 from cdc_assets.settings import PipelineFile, PipelineSettings, load_pipeline
 from cdc_assets.settings_language import build_router
 from cdc_assets.settings_source import MySQLSourceSettings
@@ -203,3 +204,19 @@ def test_tenants_of_oceanbase_are_servers_of_their_own(user: str, server: str) -
     by_url = {"url": f"mysql://{user.replace('#', '%23')}:${{env:PW}}@ob:2881"}
     for address in (by_keys, by_url):
         assert MySQLSourceSettings.model_validate(common | address).server == server
+
+
+def test_tables_of_two_sources_that_meet_while_running_are_told_before_a_row_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By wildcards, so that no names are known when the file is loaded."""
+    for name in ("EU", "US", "CDC_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    text = ROUTE + "  - {source: 'stor*.*', target: 'shop.{table}', merge: false}\n"
+    eu, us = members(tmp_path, text)
+    with opened(eu, "run") as first, opened(us, "run") as second:
+        (mine,), (other,) = first.routes(ORDERS), second.routes(TableId("store", "orders"))
+        assert mine.target == other.target
+        first.require_alone(mine)
+        with pytest.raises(ConfigError, match=r"store\.orders and shop\.orders of .*eu.* would"):
+            second.require_alone(other)
