@@ -70,17 +70,45 @@ def parts(rows: int) -> list[pa.Table]:
     return [table_rows(np.arange(at, min(at + BATCH, rows))) for at in range(0, rows, BATCH)]
 
 
-def reduced(rows: int, share: float, seed: int) -> tuple[pa.Table, pa.Table]:
-    """Build what is left of changes to a share of `rows` rows, spread over all of them.
+def reduced(rows: int, count: int, seed: int, newest: int = 0) -> tuple[pa.Table, pa.Table]:
+    """Build what is left of changes to a table of `rows` rows.
+
+    Args:
+        rows: Of the table when it was loaded.
+        count: Changes.
+        seed: Of the choice; other seeds bring other new rows.
+        newest: The changes go to so many of the newest rows; to rows all over the table if 0.
 
     Returns:
         Rows to upsert, four of five, half of them new, and keys to delete.
     """
     random = np.random.default_rng(seed)
-    count = int(rows * share)
-    ids = random.choice(rows, count, replace=False)
+    among = newest or rows
+    ids = rows - among + random.choice(among, count, replace=False)
     new = int(count * 0.4)
     kept, gone = ids[new : count * 4 // 5], ids[count * 4 // 5 :]
     fresh = rows * (seed + 1) + np.arange(new)
     upserts = table_rows(np.concatenate([kept, fresh]))
     return upserts, pa.table({"id": pa.array(gone)})
+
+
+def as_changes(upserts: pa.Table, deletes: pa.Table, seq: int) -> pa.Table:
+    """Return what `reduced` gave as rows of a change log: inserts and deletes.
+
+    Args:
+        upserts: Rows.
+        deletes: Keys.
+        seq: The number of the first change.
+    """
+    rows = pa.concat_tables([upserts, table_rows(deletes["id"].to_numpy())])
+    ops = np.repeat(
+        np.array([RowKind.INSERT, RowKind.DELETE], np.uint8), [upserts.num_rows, deletes.num_rows]
+    )
+    extra = (
+        pa.array(ops),
+        pa.array(np.arange(seq, seq + rows.num_rows, dtype=np.uint64)),
+        pa.array(np.zeros(rows.num_rows, np.int64)).cast(CHANGE_FIELDS[2].type),
+    )
+    for field, column in zip(CHANGE_FIELDS, extra, strict=True):
+        rows = rows.append_column(field.name, column)
+    return rows

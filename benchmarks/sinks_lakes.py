@@ -1,75 +1,26 @@
-"""Bare loads and merges by engines that run in this process: ClickHouse's, delta-rs.
+"""Bare loads and merges by the libraries of lake formats: delta-rs, pyiceberg, pyarrow.
 
-In: Arrow tables. Out: the seconds of their own fastest statements, see `benchmarks.sinks_bare`.
+In: Arrow tables. Out: what their own fastest calls took, see `benchmarks.sinks_bare`.
+
+Iceberg and Parquet: a library that merges by reading, filtering and writing all rows is the limit
+of their merges, with the table in memory whole; pyiceberg's own `upsert` takes a multiple of it.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from benchmarks.clock import Clock, Spent
 from benchmarks.sinks_bare import Closing
+from resources.sinks.lake_files import repeating
 
 if TYPE_CHECKING:
     from resources.sinks.contract import Sink
-
-
-class BareClickHouse(Closing):
-    """ClickHouse's engine (chDB): Arrow inserts into a ReplacingMergeTree."""
-
-    dlt = ""
-    _COLUMNS = (
-        "id Int64, code String, n0 Nullable(Int64), n1 Nullable(Int64), n2 Nullable(Int64), "
-        "n3 Nullable(Int64), s0 Nullable(String), s1 Nullable(String), "
-        "price Nullable(Decimal(21, 2)), at Nullable(DateTime64(6))"
-    )
-
-    def __enter__(self) -> Self:
-        """Open the engine; a process has one folder of it, which our sink uses too."""
-        import clickhouse_connect
-
-        self._path = str(self.folder / "clickhouse")
-        client = clickhouse_connect.get_client(interface="chdb", path=self._path)
-        self.client: Any = client
-        self.stack.callback(client.close)
-        return self
-
-    def open_sink(self) -> Sink:
-        """Return our sink in another database of the same folder."""
-        from resources.sinks.clickhouse import ClickHouseSink
-
-        return ClickHouseSink(self._path)
-
-    def load(self, rows: Sequence[pa.Table]) -> float:
-        """Insert into a new table, part by part."""
-        self.client.command("DROP TABLE IF EXISTS bare")
-        self.client.command(
-            f"CREATE TABLE bare ({self._COLUMNS}, version UInt64 DEFAULT 0, gone UInt8 DEFAULT 0) "
-            "ENGINE = ReplacingMergeTree(version, gone) ORDER BY id"
-        )
-        self._version = 0
-        began = time.perf_counter()
-        for part in rows:
-            self.client.insert_arrow("bare", part)
-        return time.perf_counter() - began
-
-    def merge(self, upserts: pa.Table, deletes: pa.Table) -> float:
-        """Insert what is new and a tombstone of what is gone, with a higher version."""
-        self._version += 1
-        began = time.perf_counter()
-        for rows, gone in ((upserts, 0), (deletes, 1)):
-            count = rows.num_rows
-            marked = rows.append_column("version", pa.array([self._version] * count, pa.uint64()))
-            marked = marked.append_column("gone", pa.array([gone] * count, pa.uint8()))
-            self.client.insert_arrow("bare", marked)
-        return time.perf_counter() - began
-
-    def count(self) -> int:
-        """Return the rows."""
-        return int(self.client.command("SELECT count() FROM bare FINAL"))
 
 
 class BareDelta(Closing):
@@ -87,18 +38,18 @@ class BareDelta(Closing):
     def _place(self) -> str:
         return str(self.folder / "bare")
 
-    def load(self, rows: Sequence[pa.Table]) -> float:
+    def load(self, rows: Sequence[pa.Table]) -> Spent:
         """Write a new table in one commit."""
         from deltalake import write_deltalake
 
         reader = pa.RecordBatchReader.from_batches(
             rows[0].schema, (batch for part in rows for batch in part.to_batches())
         )
-        began = time.perf_counter()
-        write_deltalake(self._place, reader, mode="overwrite")
-        return time.perf_counter() - began
+        with Clock() as clock:
+            write_deltalake(self._place, reader, mode="overwrite")
+        return clock.spent
 
-    def merge(self, upserts: pa.Table, deletes: pa.Table) -> float:
+    def merge(self, upserts: pa.Table, deletes: pa.Table) -> Spent:
         """One MERGE of both."""
         from deltalake import DeltaTable
 
@@ -110,16 +61,102 @@ class BareDelta(Closing):
             promote_options="default",
         )
         values = {name: f"s.{name}" for name in upserts.column_names}
-        began = time.perf_counter()
-        merger = DeltaTable(self._place).merge(
-            given, "t.id = s.id", source_alias="s", target_alias="t"
-        )
-        merger = merger.when_matched_delete("s.gone").when_matched_update(values)
-        merger.when_not_matched_insert(values, predicate="NOT s.gone").execute()
-        return time.perf_counter() - began
+        with Clock() as clock:
+            merger = DeltaTable(self._place).merge(
+                given, "t.id = s.id", source_alias="s", target_alias="t"
+            )
+            merger = merger.when_matched_delete("s.gone").when_matched_update(values)
+            merger.when_not_matched_insert(values, predicate="NOT s.gone").execute()
+        return clock.spent
 
     def count(self) -> int:
         """Return the rows."""
         from deltalake import DeltaTable
 
         return int(DeltaTable(self._place).to_pyarrow_dataset().count_rows())
+
+
+class BareIceberg(Closing):
+    """pyiceberg with a SQLite catalog: `append`, and `overwrite` with the merged rows."""
+
+    dlt = "iceberg"
+    _NAME = "bench.bare"
+
+    def __enter__(self) -> Self:
+        """Create the catalog."""
+        from pyiceberg.catalog.sql import SqlCatalog
+
+        place = self.folder / "bare"
+        place.mkdir()
+        self.catalog: Any = SqlCatalog(
+            "bare", uri=f"sqlite:///{place}/catalog.db", warehouse=f"file://{place}"
+        )
+        self.stack.callback(self.catalog.close)
+        self.catalog.create_namespace("bench")
+        return self
+
+    def open_sink(self) -> Sink:
+        """Return our sink with a folder and catalog of its own."""
+        from resources.sinks.iceberg import IcebergSink
+
+        return IcebergSink(str(self.folder / "ours"))
+
+    def load(self, rows: Sequence[pa.Table]) -> Spent:
+        """Write a new table in one commit."""
+        given = pa.concat_tables(rows)
+        if self.catalog.table_exists(self._NAME):
+            self.catalog.purge_table(self._NAME)
+        with Clock() as clock:
+            self.catalog.create_table(self._NAME, schema=given.schema).append(given)
+        return clock.spent
+
+    def merge(self, upserts: pa.Table, deletes: pa.Table) -> Spent:
+        """Read the table, write it again merged, commit."""
+        with Clock() as clock:
+            table = self.catalog.load_table(self._NAME)
+            table.overwrite(_merged(table.scan().to_arrow(), upserts, deletes))
+        return clock.spent
+
+    def count(self) -> int:
+        """Return the rows."""
+        return int(self.catalog.load_table(self._NAME).scan().count())
+
+
+class BareParquet(Closing):
+    """pyarrow: one file, written again merged."""
+
+    def open_sink(self) -> Sink:
+        """Return our sink in a folder of its own."""
+        from resources.sinks.parquet import ParquetSink
+
+        return ParquetSink(str(self.folder / "ours"))
+
+    @property
+    def _file(self) -> str:
+        return str(self.folder / "bare.parquet")
+
+    def load(self, rows: Sequence[pa.Table]) -> Spent:
+        """Write a file with the encodings our sink takes."""
+        given = pa.concat_tables(rows)
+        with Clock() as clock:
+            self._write(given)
+        return clock.spent
+
+    def merge(self, upserts: pa.Table, deletes: pa.Table) -> Spent:
+        """Read the file, write it again merged."""
+        with Clock() as clock:
+            self._write(_merged(pq.read_table(self._file), upserts, deletes))
+        return clock.spent
+
+    def count(self) -> int:
+        """Return the rows."""
+        return int(pq.read_metadata(self._file).num_rows)
+
+    def _write(self, rows: pa.Table) -> None:
+        pq.write_table(rows, self._file, use_dictionary=repeating(rows) or False)
+
+
+def _merged(rows: pa.Table, upserts: pa.Table, deletes: pa.Table) -> pa.Table:
+    touched = pa.concat_tables([upserts.select(["id"]), deletes])["id"]
+    stay = rows.filter(pc.invert(pc.is_in(rows["id"], touched.combine_chunks())))
+    return pa.concat_tables([stay.cast(upserts.schema), upserts])
