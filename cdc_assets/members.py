@@ -168,10 +168,7 @@ def for_each_log(
 
     Arguments and errors as `for_each_member`.
     """
-    groups: dict[str, list[PipelineSettings]] = {}
-    for member in file.members():
-        groups.setdefault(member.source_name, []).append(member)
-    _for_each(context, "source", groups, work)
+    _for_each(context, "source", _grouped(file, lambda member: member.source_name), work)
 
 
 def for_each_sink(
@@ -183,10 +180,16 @@ def for_each_sink(
 
     Arguments and errors as `for_each_member`.
     """
+    _for_each(context, "sink", _grouped(file, lambda member: member.sink_name), work)
+
+
+def _grouped(
+    file: PipelineFile, name: Callable[[PipelineSettings], str]
+) -> dict[str, list[PipelineSettings]]:
     groups: dict[str, list[PipelineSettings]] = {}
     for member in file.members():
-        groups.setdefault(member.sink_name, []).append(member)
-    _for_each(context, "sink", groups, work)
+        groups.setdefault(name(member), []).append(member)
+    return groups
 
 
 def _for_each(
