@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
 
 def sink_options(sink: Sink, name: str) -> dict[str, object]:
-    """Return the arguments of a sink's class; secrets as they are in the settings.
+    """Return the arguments of a sink's class that are given; secrets as they are in the settings.
 
     Args:
         sink: The section.
         name: The pipeline file's name, which tells sinks without a place of their own apart.
     """
+    # A resource's config has no place for None.
+    return {k: v for k, v in _options(sink, name).items() if v is not None}
+
+
+def _options(sink: Sink, name: str) -> dict[str, object]:
     if isinstance(sink, DuckDBSinkSettings):
         return _duckdb_options(sink)
     if isinstance(sink, PostgresSinkSettings):
