@@ -95,6 +95,7 @@ class _Planner:
         elif problem and word == "try_evolve":
             (self._t.kept if event.column is None else self._t.failed).add(event.name)
             self._add(event, word, "ignore", (), f"{problem}: passed over", failed=True)
+            self._t.reread += self._unlike(event)
             return
         elif problem:
             action, why = "hold", f"{problem}: {_WAYS}"
@@ -105,6 +106,18 @@ class _Planner:
         self._t.exact += [outcome.exact] if outcome.exact is not None else []
         self._t.ignored |= outcome.ignored
         self._t.kept |= outcome.kept
+
+    def _unlike(self, event: ColumnEvent) -> tuple[str, ...]:
+        """Return why rows must be read again for a column that could not be taken over.
+
+        A column of its name in the target has values that the source's rows do not have.
+        """
+        old = self._names.before | self._names.kept
+        other = self._s.fold(event.name) in old or event.name in self._s.fills
+        if event.event != "add_column" or self._names.find(self._columns, event.name) is None:
+            return ()
+        why = f"column {event.name} of the target has other values than the source's"
+        return (why,) if other else ()
 
     def _add(
         self,

@@ -14,16 +14,8 @@ from typing import Generic, Protocol, TypeVar
 
 from resources.errors import TerminalError
 
-
-class Connection(Protocol):
-    """What a budget asks of a driver's connection."""
-
-    def close(self) -> None:
-        """Close it, whatever its state."""
-        ...
-
-
-C = TypeVar("C", bound=Connection)
+C = TypeVar("C")
+"""A driver's connection."""
 
 
 class Address(Protocol[C]):
@@ -61,6 +53,10 @@ class Address(Protocol[C]):
         """Undo what is open on a connection; returns whether it can be kept."""
         ...
 
+    def end(self, connection: C) -> None:
+        """Close a connection, whatever its state; return once the server has let it go too."""
+        ...
+
 
 class Budget(Generic[C]):
     """The connections of this process to one server as one user.
@@ -73,7 +69,7 @@ class Budget(Generic[C]):
         """Databases whose ledger is there."""
         self._limits: list[int] = []
         self._changed = threading.Condition()
-        self._idle: list[tuple[Hashable, C]] = []
+        self._idle: list[tuple[Address[C], C]] = []
         self._holders: list[int] = []
 
     @property
@@ -85,7 +81,7 @@ class Budget(Generic[C]):
         """Add one who shares the budget, with a limit of his own."""
         with self._changed:
             self._limits.append(limit)
-        self._make_room()
+            self._make_room()
 
     def leave(self, limit: int) -> bool:
         """Take one of those who share it away; returns whether it was the last one."""
@@ -117,23 +113,28 @@ class Budget(Generic[C]):
         """Close every connection that nobody uses."""
         with self._changed:
             while self._idle:
-                self._idle.pop()[1].close()
+                self._end_oldest()
 
     def _take(self, place: Address[C]) -> C:
-        self._reserve()
+        idle = self._reserve(place.session)
         try:
-            while (idle := self._pop_idle(place.session)) is not None:
+            while idle is not None:
                 if place.revive(idle):  # else the server was restarted meanwhile
                     return idle
-                idle.close()
-            self._make_room()
+                place.end(idle)
+                with self._changed:
+                    idle = self._pop_idle(place.session)
             return place.connect()
         except BaseException:
             self._free()
             raise
 
-    def _reserve(self) -> None:
-        """Wait for a place among the connections in use."""
+    def _reserve(self, session: Hashable) -> C | None:
+        """Wait for a place among the connections in use.
+
+        In one step with the idle connection that is taken over, or given up for the one to open:
+        whoever gives one back in between would close his, for the idle one still counts.
+        """
         me = threading.get_ident()
         with self._changed:
             while len(self._holders) >= self.limit:
@@ -145,6 +146,10 @@ class Budget(Generic[C]):
                     )
                 self._changed.wait()
             self._holders.append(me)
+            idle = self._pop_idle(session)
+            if idle is None:
+                self._make_room()
+            return idle
 
     def _free(self) -> None:
         with self._changed:
@@ -152,17 +157,19 @@ class Budget(Generic[C]):
             self._changed.notify()
 
     def _pop_idle(self, session: Hashable) -> C | None:
-        with self._changed:
-            for i in reversed(range(len(self._idle))):
-                if self._idle[i][0] == session:
-                    return self._idle.pop(i)[1]
+        for i in reversed(range(len(self._idle))):
+            if self._idle[i][0].session == session:
+                return self._idle.pop(i)[1]
         return None
 
     def _make_room(self) -> None:
         """Close idle connections for as long as there are too many, with those about to open."""
-        with self._changed:
-            while self._idle and len(self._idle) + len(self._holders) > self.limit:
-                self._idle.pop(0)[1].close()
+        while self._idle and len(self._idle) + len(self._holders) > self.limit:
+            self._end_oldest()
+
+    def _end_oldest(self) -> None:
+        place, connection = self._idle.pop(0)
+        place.end(connection)
 
     def _give_back(self, place: Address[C], connection: C, kept: bool) -> None:
         usable = kept and place.rest(connection)
@@ -170,9 +177,9 @@ class Budget(Generic[C]):
             self._holders.remove(threading.get_ident())
             spare = self.limit - len(self._holders) - len(self._idle)
             if usable and self._limits and spare > 0:
-                self._idle.append((place.session, connection))
+                self._idle.append((place, connection))
             else:
-                connection.close()
+                place.end(connection)
             self._changed.notify()
 
 

@@ -204,6 +204,11 @@ class Address:
             return True
         return False
 
+    def end(self, session: Session) -> None:
+        """Close a session, whatever its state."""
+        with suppress(pymysql.err.Error):
+            session.close()
+
     def _set_up(self, opened: Session) -> None:
         session: Any = opened
         # A server may answer any statement by asking for a file: only `load` sends one.

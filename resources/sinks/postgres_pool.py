@@ -6,6 +6,7 @@ In: a URL or libpq's keywords. Out: connections on which a transaction was begun
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ _DEFAULTS: Mapping[str, object] = MappingProxyType(
     }
 )
 
+_LONGEST_END = 5.0
+"""Seconds to wait for a server to end a connection that was closed."""
 _OWN_ROOTS = Path("~/.postgresql/root.crt")
 """Where libpq looks for certificate authorities by itself; else the system's are taken."""
 
@@ -104,6 +107,21 @@ class Address:
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
         return connection.info.transaction_status == status.IDLE
+
+    def end(self, connection: Connection) -> None:
+        """Close a connection, and wait until the server has ended its process for it.
+
+        That one counts among the server's connections until then; the end of the stream, seen
+        through a second handle of the socket, tells.
+        """
+        if connection.closed:
+            return
+        with socket.socket(fileno=os.dup(connection.fileno())) as stream:
+            connection.close()
+            stream.settimeout(_LONGEST_END)
+            with suppress(OSError):
+                while stream.recv(4096):
+                    pass
 
     def _set_up(self, connection: Connection) -> None:
         """Set what a pooler would not let through as parameters of the connection."""

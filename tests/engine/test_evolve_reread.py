@@ -54,6 +54,27 @@ def test_a_name_used_again_is_read_again() -> None:
     assert (again.changes, again.kept, again.keep) == ((), frozenset(), ())
 
 
+def test_a_column_that_cannot_be_taken_over_leaves_no_values_of_another_one() -> None:
+    """`try_evolve` passes the change over; rows that then do not fit become dirty rows."""
+    told = ("column b of the target has other values than the source's",)
+    text, number = Column("b", pa.string()), Column("b", pa.int32())
+    policy = SchemaPolicy("lenient", (PolicyRule("try_evolve", events=frozenset({"add_column"})),))
+    before = TableSchema(TABLE, (ID, A), ("id",))
+    live = (*LIVE[:2], number)
+    kept = plan(
+        ID, A, text, origins={"b": ""}, before=before, live=live, kept=frozenset({"b"}),
+        policy=policy,
+    )  # fmt: skip
+    assert (kept.reread, kept.failed, kept.columns) == (told, {"b"}, live)
+    fills = {"b": pa.scalar("")}
+    filled = plan(
+        ID, A, text, origins={"b": ""}, before=before, live=live, policy=policy, fills=fills
+    )
+    assert (filled.reread, filled.failed) == (told, {"b"})
+    unknown = plan(ID, A, text, origins={"b": ""}, before=before, live=live, policy=policy)
+    assert (unknown.reread, unknown.failed) == ((), {"b"})
+
+
 def test_a_rename_onto_the_name_of_a_column_that_was_there_is_read_again() -> None:
     number = Column("b", pa.int32())
     told = ("new column b has the values of a",)
