@@ -21,6 +21,7 @@ from cdc_assets.engine.pipeline import Pipeline
 from cdc_assets.engine.reduce import Reduced, reduce_changes
 from cdc_assets.engine.report import TableReport
 from cdc_assets.engine.shaping import Shaped, Shaping
+from cdc_assets.engine.workers import side_by_side
 from resources.errors import DirtyRowError, SchemaMismatch
 from resources.failpoints import failpoint
 from resources.model.arrays import to_numbers
@@ -89,14 +90,16 @@ class Writing:
         shape = self.shaping.changes if appends else self.shaping.split
         table = self.shaping.source.table
         names = [*self.shaping.source.key, *(field.name for field in CHANGE_FIELDS)]
-        done: list[Shaped] = []
-        for number, batch in enumerate(group.batches):
+
+        def shaped(number: int) -> Shaped:
+            batch = group.batches[number]
             segment = segment_of(batch.column(SEQ)[0].as_py())
-            shaped = shape(batch, partial(self.pipeline.context, table, segment))
-            if not shaped.failed:
+            done = shape(batch, partial(self.pipeline.context, table, segment))
+            if not done.failed:
                 group.batches[number] = batch.select(names)
-            done.append(shaped)
-        return done
+            return done
+
+        return side_by_side(shaped, range(len(group.batches)))
 
     def _reduced(
         self,

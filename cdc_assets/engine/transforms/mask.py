@@ -17,6 +17,7 @@ import pyarrow as pa
 from cdc_assets.engine.transforms.mask_values import DIGEST, VALUES, digests_of, masked_key
 from cdc_assets.engine.transforms.rule import Mask, TransformRule
 from cdc_assets.engine.transforms.typed import is_bytes, is_text, words
+from cdc_assets.engine.workers import side_by_side
 from resources.errors import ConfigError
 from resources.model.change import CHANGE_FIELDS, OP, RejectedRow
 from resources.model.table import Column, TableSchema
@@ -58,7 +59,10 @@ class Masker:
         """
         if not self.acts:
             return rows
-        arrays = [self._column(rows, c) for c in self.schema.columns]
+        masked = [c for c in self.schema.columns if c.name in self.masks]
+        made = side_by_side(lambda c: self._column(rows, c), masked)
+        known = {c.name: values for c, values in zip(masked, made, strict=True)}
+        arrays = [known.get(c.name, rows.column(c.name)) for c in self.schema.columns]
         fields = [
             c.field().with_nullable(c.nullable or rows.schema.field(c.name).nullable)
             for c in self.schema.columns

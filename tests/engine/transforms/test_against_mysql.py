@@ -160,8 +160,8 @@ def test_expressions_give_what_mysql_gives(
 
 
 @pytest.mark.nightly
-@given(st.lists(row, min_size=50, max_size=50))
-@settings(max_examples=20, phases=WITHOUT_SHRINKING)
+@given(st.lists(row, min_size=1, max_size=8))
+@settings(max_examples=120, phases=WITHOUT_SHRINKING)
 def test_expressions_give_what_mysql_gives_for_many_rows(
     connection: pymysql.Connection[Any], rows: list[dict[str, Any]]
 ) -> None:
