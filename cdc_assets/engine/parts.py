@@ -70,7 +70,7 @@ def _groups(pipeline: Pipeline, route: Route, after: int, upto: int) -> Iterator
     options = pipeline.options
     for batch in pipeline.log.read(route.table, after, upto, needed):
         changed = held and held[0].schema.fingerprint() != batch.schema.fingerprint()
-        full = rows + batch.rows.num_rows > options.apply_rows
+        full = rows >= options.apply_rows  # a batch more is cheaper than a merge of its own
         if held and (changed or full or size + batch.rows.nbytes > options.apply_bytes):
             yield _group(held, held[-1].rows.column(SEQ)[-1].as_py())
             rows = size = 0

@@ -51,3 +51,16 @@ def to_numbers(values: pa.Array) -> npt.NDArray[Any]:
     if not len(values):  # there may be no buffer
         return np.empty(0, dtype)
     return np.frombuffer(values.buffers()[1], dtype, len(values), values.offset * dtype.itemsize)
+
+
+def unwritten(size: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return a new array in Arrow's memory, with whatever is in it.
+
+    Arrow keeps what is given back for the next one; numpy's memory comes anew from the system in
+    every thread but the main one.
+
+    Args:
+        size: Number of items.
+        dtype: Their type.
+    """
+    return np.frombuffer(pa.allocate_buffer(size * np.dtype(dtype).itemsize), dtype)

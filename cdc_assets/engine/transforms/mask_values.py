@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from cdc_assets.engine.casts import valid
 from cdc_assets.engine.transforms.rule import Mask
 from cdc_assets.engine.transforms.typed import is_bytes, is_text
-from resources.model.arrays import pack_bits
+from resources.model.arrays import pack_bits, unwritten
 from resources.model.keys import key_text
 
 DIGEST = 64
@@ -81,7 +81,7 @@ def _digests(values: pa.Array, mask: Mask) -> pa.Array:
         found = digests(inner.reshape(-1), places, bytes(b ^ 0x5C for b in key))
     else:
         found = digests(data, offsets, salt)
-    out, ends = np.empty(found.size * 2, np.uint8), np.empty(len(found) + 1, np.int32)
+    out, ends = unwritten(found.size * 2, np.uint8), unwritten(len(found) + 1, np.int32)
     put_hex(found, known, out, ends)
     return _built(pa.string(), known, ends, out)
 
@@ -127,8 +127,8 @@ def _partial(values: pa.Array, mask: Mask) -> pa.Array:
 
     data, offsets, known = _parts(values)
     binary, sign = is_bytes(values.type), np.frombuffer(mask.character.encode(), np.uint8)
-    out = np.empty(int(offsets[-1] - offsets[0]) * len(sign), np.uint8)
-    ends = np.empty_like(offsets)
+    out = unwritten(int(offsets[-1] - offsets[0]) * len(sign), np.uint8)
+    ends = unwritten(len(offsets), offsets.dtype)
     put_partial(data, offsets, known, mask.keep_first, mask.keep_last, sign, binary, out, ends)
     made = pa.large_binary() if binary else pa.large_string()
     return _built(made, known, ends, out).cast(values.type)
@@ -164,8 +164,8 @@ def _phone(values: pa.Array, mask: Mask) -> pa.Array:
     from cdc_assets.engine.transforms.mask_kernels import put_phones
 
     data, offsets, known = _parts(values)
-    out = np.empty(int(offsets[-1] - offsets[0]) + len(REDACTED) * len(known), np.uint8)
-    ends, sign = np.empty_like(offsets), ord(mask.character)
+    out = unwritten(int(offsets[-1] - offsets[0]) + len(REDACTED) * len(known), np.uint8)
+    ends, sign = unwritten(len(offsets), offsets.dtype), ord(mask.character)
     if sign > 127 or not put_phones(data, offsets, known, mask.keep_last, sign, out, ends):
         distinct = pc.dictionary_encode(values)
         hidden = [phone_text(v, mask) for v in distinct.dictionary.to_pylist()]

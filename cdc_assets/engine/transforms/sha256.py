@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from resources.model.arrays import unwritten
 from resources.mysql.kernels.jit import lean_inline, lean_kernel
 
 Array = npt.NDArray[Any]
@@ -62,7 +63,7 @@ def digests(data: Array, offsets: Array, lead: bytes) -> Array:
     Returns:
         uint8, a row of `SIZE` bytes per value.
     """
-    out = np.empty((len(offsets) - 1, SIZE), np.uint8)
+    out = unwritten((len(offsets) - 1) * SIZE, np.uint8).reshape(-1, SIZE)
     words = np.zeros((64, _LANES), np.uint32)
     states = np.zeros((24, _LANES), np.uint32)
     data, offsets = data.view(), offsets.view()
