@@ -46,7 +46,7 @@ class BarePostgres(Closing):
         return PostgresSink(self.server.url_for(self.server.user, self.server.password))
 
     def load(self, rows: Sequence[pa.Table]) -> Spent:
-        """COPY into a new table, then its primary key; our sink has it from the start."""
+        """COPY into a new table, then its primary key."""
         stored = self._stored(rows, self._COLUMNS)
         self.db.execute("DROP TABLE IF EXISTS t")
         self.db.execute(f"CREATE TABLE t ({self._COLUMNS})")

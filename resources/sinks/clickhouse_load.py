@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from resources.errors import SchemaMismatch
 from resources.failpoints import failpoint
 from resources.sinks import clickhouse_ledger as ledger
 from resources.sinks import shape
@@ -38,6 +39,8 @@ from resources.sinks.sql import insert, select
 INSERT_BYTES = 256 << 20
 """Arrow bytes of parts that are inserted together, the last one on top."""
 _LOADED = Strategy("replacing", VERSION, DELETED)
+_Open = tuple[Load, dict[int, int]]
+"""A load and the row counts of its chunks that are in."""
 
 
 class ClickHouseLoads:
@@ -57,6 +60,7 @@ class ClickHouseLoads:
         self._refusals = refusals
         self._placer = ClickHousePlacer(server, catalog)
         self._fitting: set[tuple[str, pa.Schema]] = set()
+        self._open: dict[tuple[TargetId, str], _Open] = {}
 
     def begin(self, target: TargetTable, load_id: str, feed: Feed) -> None:
         """Create the load's table unless it was begun before; drop the feed's other loads."""
@@ -88,12 +92,31 @@ class ClickHouseLoads:
     ) -> int:
         """Insert a chunk's parts as they come, then its mark."""
         where = f"{target.id}, chunk {chunk}"
-        load = self._require(target.id, load_id)
-        done = ledger.read_chunks(self._server, load, where)
+        load, done = self._opened(target, load_id)
         if chunk in done:
             return done[chunk]
         if load.rows is not None:
             raise shape.no_load(target.id, load_id)
+        try:
+            count = self._insert(target, load, chunk, rows, where)
+        except SchemaMismatch:
+            self._open.pop((target.id, load_id), None)
+            if self._require(target.id, load_id).rows is not None:  # by another run, meanwhile
+                raise shape.no_load(target.id, load_id) from None
+            raise
+        if target.mode == "append":  # those of the first attempt, if this is another
+            there = self._server.value(select("count()", name_of(load.place)), where)
+            count = int(there) - sum(done.values())
+        ledger.add_chunk(self._server, load, chunk, count, where)
+        done[chunk] = count
+        failpoint("sink.load.after_mark")
+        failpoint("sink.load.after_commit")
+        return count
+
+    def _insert(
+        self, target: TargetTable, load: Load, chunk: int, rows: Iterable[pa.Table], where: str
+    ) -> int:
+        """Insert a chunk's parts as they come; returns how many rows came."""
         self._require_fit(target, load)
         whole = target.mode == "append"
         count = 0
@@ -105,13 +128,23 @@ class ClickHouseLoads:
             self._server.insert(name_of(load.place), stored, where, token, by_content=not whole)
             count += part.num_rows
             failpoint("sink.load.after_rows")
-        if whole:  # those of the first attempt, if this is another
-            there = self._server.value(select("count()", name_of(load.place)), where)
-            count = int(there) - sum(done.values())
-        ledger.add_chunk(self._server, load, chunk, count, where)
-        failpoint("sink.load.after_mark")
-        failpoint("sink.load.after_commit")
         return count
+
+    def _opened(self, target: TargetTable, load_id: str) -> _Open:
+        """Return a load and its chunks that are in, as this process knows them.
+
+        They are read for the first chunk only: a load that another run dropped or finished since
+        has no table any more, and a chunk that another run wrote is the same one. The rows of a
+        load of changes are counted, so that one is read each time.
+        """
+        key = target.id, load_id
+        known = self._open.get(key)
+        if known is None:
+            load = self._require(*key)
+            known = load, ledger.read_chunks(self._server, load, str(target.id))
+            if load.rows is None and target.mode == "merge":
+                self._open[key] = known
+        return known
 
     def conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
         """Return the loaded rows whose keys other feeds have; see `Sink.load_conflicts`."""
@@ -132,6 +165,7 @@ class ClickHouseLoads:
     ) -> int:
         """Put the rows in place with their watermark; see `Sink.finish_load`."""
         with self._server.alone(target.id):
+            self._open.pop((target.id, load_id), None)
             load = self._require(target.id, load_id, fence.feed)
             if load.rows is not None:
                 return load.rows
@@ -141,13 +175,13 @@ class ClickHouseLoads:
                 return self._finished(target, load, loaded)
             mark = self._mark(target.id, live, fence.feed)
             check_token(target.id, mark.watermark if mark else None, fence)
-            self._catalog.require_fit(replace(target, id=load.place))
+            shadow = self._catalog.require_fit(replace(target, id=load.place))
             shape.check_keep(target, live and self._catalog.schema_of(live), keep)
             new = Watermark(fence.new, consistent_from, fence.token)
             move = mark.move + 1 if mark else 0
             if live is None or not (target.owner or keep):
                 _require_conflicts(target.id, load_id, conflicts, 0)
-                self._swap(target, load, live, Mark(new, 0, move))
+                self._swap(target, load, shadow, live, Mark(new, 0, move))
                 return self._finished(target, load, loaded)
             fold = self._fold(target, load, live, keep)
             found = fold.count_conflicts()
@@ -170,10 +204,17 @@ class ClickHouseLoads:
         for load in ledger.list_loads(self._server, target):
             self._drop(target, load)
 
-    def _swap(self, target: TargetTable, load: Load, live: LiveTable | None, mark: Mark) -> None:
+    def _swap(
+        self,
+        target: TargetTable,
+        load: Load,
+        shadow: LiveTable,
+        live: LiveTable | None,
+        mark: Mark,
+    ) -> None:
         """Exchange the load with the live table; the watermark goes with it."""
-        place = self._result(target, load, live)
-        result = self._catalog.require_live(place).uuid
+        place = self._result(target, load, shadow, live)
+        result = shadow.uuid if place == load.place else self._catalog.require_live(place).uuid
         ledger.write_load(self._server, target.id, replace(load, result=result))
         if live is not None:
             self._server.run(ledger.carry_marks(target.id, place), str(target.id))
@@ -183,12 +224,13 @@ class ClickHouseLoads:
         if place != load.place:
             self._catalog.drop(place)
 
-    def _result(self, target: TargetTable, load: Load, live: LiveTable | None) -> TargetId:
+    def _result(
+        self, target: TargetTable, load: Load, shadow: LiveTable, live: LiveTable | None
+    ) -> TargetId:
         """Return the table that takes the live one's place: of its engine where its columns fit.
 
         What a user chose for a table there (engine, sorting, partitions, TTL) outlives a load.
         """
-        shadow = self._catalog.require_live(load.place)
         if live is not None and target.existing == "kept":
             self._catalog.require_fit(target)
         takes = live is not None and self._catalog.takes(target, live)
@@ -259,6 +301,7 @@ class ClickHouseLoads:
             self._fitting.add(key)
 
     def _drop(self, target: TargetId, load: Load) -> None:
+        self._open.pop((target, load.id), None)
         self._catalog.drop(load.place)
         ledger.write_load(self._server, target, load, dropped=True)
 

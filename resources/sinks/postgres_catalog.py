@@ -20,9 +20,18 @@ from resources.sinks import postgres_ledger as ledger
 from resources.sinks import shape
 from resources.sinks.contract import TargetId, TargetTable
 from resources.sinks.create_table import CreateRules, wrongly_made
+from resources.sinks.create_template import names_of
 from resources.sinks.postgres_connection import run
 from resources.sinks.postgres_ddl import Dialect, Wanted, comments
-from resources.sinks.postgres_names import MAX_BYTES, SYSTEM_COLUMNS, fold, is_system, quote
+from resources.sinks.postgres_keys import repeated_key
+from resources.sinks.postgres_names import (
+    MAX_BYTES,
+    SYSTEM_COLUMNS,
+    fold,
+    is_system,
+    quote,
+    quote_all,
+)
 from resources.sinks.postgres_pool import Connection
 from resources.sinks.postgres_types import PostgresTypes, arrow_type, may_stand_for
 from resources.sinks.shape import keys_of
@@ -135,13 +144,16 @@ class PostgresCatalog:
             found.append(Wanted(column.name, type_, column.name in keys))
         return tuple(found)
 
-    def create(self, connection: Connection, target: TargetTable, place: TargetId) -> None:
+    def create(
+        self, connection: Connection, target: TargetTable, place: TargetId, *, bare: bool = False
+    ) -> None:
         """Create an empty table of the target's shape, and its schema, where missing.
 
         Args:
             connection: Within a transaction.
             target: The shape.
             place: The name: the target's own or that of a load's shadow.
+            bare: Leave its primary key to `add_key`, where that can be.
 
         Raises:
             ConfigError: The name is taken or not to be had, or a type has no exact counterpart.
@@ -157,10 +169,31 @@ class PostgresCatalog:
         self.create_namespace(connection, place.namespace)
         name = self.name(place)
         rule = self._rules.of(target.id)
-        create = self.dialect.create_table(name, self.wanted(target), keys_of(target), rule)
+        keys = keys_of(target)
+        create = self.dialect.create_table(name, self.wanted(target), keys, rule, bare=bare)
         run(connection, ";\n".join([create, *comments(name, target)]))
         if not rule.is_own:
             self._require_made(connection, target, place)
+
+    def add_key(self, connection: Connection, target: TargetTable, place: TargetId) -> None:
+        """Give a table its primary key, if it shall have one and has none.
+
+        Args:
+            connection: Within a transaction.
+            target: The shape.
+            place: The table.
+
+        Raises:
+            TerminalError: Two of its rows have one key.
+        """
+        keys, template = keys_of(target), self._rules.of(target.id).template
+        declared = not template or "columns" in names_of(template)
+        if not keys or not declared or self.key(connection, place):
+            return
+        try:
+            run(connection, f"ALTER TABLE {self.name(place)} ADD PRIMARY KEY ({quote_all(keys)})")
+        except errors.UniqueViolation:
+            raise repeated_key(target) from None
 
     def create_namespace(self, connection: Connection, namespace: str) -> None:
         """Create a schema if it is missing; one that is there needs no right to create any."""

@@ -68,6 +68,8 @@ class Dialect:
         columns: Sequence[Wanted],
         keys: Sequence[str],
         rule: CreateRule | None = None,
+        *,
+        bare: bool = False,
     ) -> str:
         """Return the statement that creates a table.
 
@@ -76,6 +78,8 @@ class Dialect:
             columns: Its columns.
             keys: Key columns in order, none for an `append` target.
             rule: What the pipeline file says of it.
+            bare: Without its primary key, which comes later. Tables of templates, and tables that
+                lie by their key, have it from the start.
 
         Raises:
             ConfigError: The rule's template does not fit the table.
@@ -85,6 +89,8 @@ class Dialect:
         whole = f"{plain}, PRIMARY KEY ({key})" if keys else plain
         if rule and rule.template:
             return rule.fill(name, {"columns": whole, "plain_columns": plain, "key": key})
+        if bare and self.family == "postgres":
+            whole = plain
         options = f" {rule.options}" if rule and rule.options else ""
         layout = "" if "DISTRIBUTED" in options.upper() else self.layout(keys)
         return f"CREATE TABLE {name} ({whole}){options}{layout}"

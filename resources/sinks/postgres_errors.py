@@ -20,6 +20,7 @@ from resources.errors import (
     TerminalError,
 )
 from resources.sinks.bisect import Refusal
+from resources.sinks.ledger_sql import TABLES
 from resources.sinks.shape import RESERVED_NAMESPACE
 
 _REFUSED = ("22", "23")
@@ -36,7 +37,6 @@ _LATER = {
     "57": "run again when the server is up",
     "58": "look into the server's log: it cannot read or write its files",
 }
-_OWN_SCHEMAS = ("pg_catalog", RESERVED_NAMESPACE)
 _SCHEMA = frozenset({"3F000", "42P01", "42703", "42804", "42P10"})
 _DEPENDED_ON = frozenset({"2BP01", "0A000"})
 _WRONG_ADDRESS = (
@@ -54,7 +54,7 @@ def translate(error: psycopg.Error, where: str) -> CdcError:
         where: The table concerned.
     """
     code = error.sqlstate or ""
-    if code == "23505" and error.diag.schema_name in _OWN_SCHEMAS:
+    if code == "23505" and _is_own(error.diag):
         return SinkUnavailable(
             "another writer made the same thing at the same time", where=where, remedy="run again"
         )
@@ -122,6 +122,12 @@ def not_reached(error: psycopg.Error, where: str, password: str) -> CdcError:
             remedy="check host, database, user, password and sslmode of the sink",
         )
     return SinkUnavailable(f"no connection: {line}", where=where, remedy=_LATER["08"])
+
+
+def _is_own(diag: psycopg.errors.Diagnostic) -> bool:
+    """Return whether a row is PostgreSQL's or the ledger's own, and not one of a load."""
+    ledger = diag.schema_name == RESERVED_NAMESPACE and diag.table_name in TABLES
+    return ledger or diag.schema_name == "pg_catalog"
 
 
 def _name(code: str) -> str:

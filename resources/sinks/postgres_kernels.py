@@ -22,6 +22,18 @@ GROUP_LIMIT = 24
 """Base-10000 digits `write_numerics` has room for; 76 decimal digits take at most 20."""
 
 
+@inline
+def _copy_eight(data: Array, start: np.uint64, out: Array, to: np.uint64) -> None:
+    """Copy eight bytes; all are read before the first is written, so that it is one move."""
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    a, b, c, d = data[start], data[start + one], data[start + two], data[start + three]
+    rest, goes_on = start + four, to + four
+    e, f, g, h = data[rest], data[rest + one], data[rest + two], data[rest + three]
+    out[to], out[to + one], out[to + two], out[to + three] = a, b, c, d
+    out[goes_on], out[goes_on + one] = e, f
+    out[goes_on + two], out[goes_on + three] = g, h
+
+
 @kernel
 def put_cells(data: Array, starts: Array, lengths: Array, at: Array, out: Array) -> None:
     """Write one column's cells behind what the rows have already, each with its length before it.
@@ -33,18 +45,25 @@ def put_cells(data: Array, starts: Array, lengths: Array, at: Array, out: Array)
         at: int64, where in `out` each row goes on; moved behind the cell.
         out: uint8, written.
     """
+    # Unsigned, since a signed index is first looked at for being one from the end.
+    one, two, three, four = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+    eight = np.uint64(8)
     for row in range(len(starts)):
         length = lengths[row]
-        to = at[row]
+        to = np.uint64(at[row])
         out[to] = (length >> 24) & 255
-        out[to + 1] = (length >> 16) & 255
-        out[to + 2] = (length >> 8) & 255
-        out[to + 3] = length & 255
-        to += 4
-        start = starts[row]
-        for i in range(length):
-            out[to + i] = data[start + i]
-        at[row] = to + max(length, 0)
+        out[to + one] = (length >> 16) & 255
+        out[to + two] = (length >> 8) & 255
+        out[to + three] = length & 255
+        to += four
+        start = np.uint64(starts[row])
+        size = np.uint64(max(length, 0))
+        if size == eight:
+            _copy_eight(data, start, out, to)
+        else:
+            for i in range(size):
+                out[to + i] = data[start + i]
+        at[row] = to + size
 
 
 @inline

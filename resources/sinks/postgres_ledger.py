@@ -25,8 +25,10 @@ from resources.sinks.sql import select, update, where_all
 _LOAD = "load_id, shadow, pipeline, source_database, source_table, rows"
 _FIRST, _NEXT = common.first_watermark("now()"), common.next_watermark("now()")
 _REMEMBER = update("_cdc.tables", "arrow = %s", where_all(common.TARGET))
-_CHUNKS = select("chunk, rows", "_cdc.loaded_chunks", where_all(common.TARGET, "load_id = %s"))
-_FINISH = update("_cdc.loads", "rows = %s", where_all(common.TARGET, "load_id = %s"))
+_OF_LOAD = where_all(common.TARGET, "load_id = %s")
+_CHUNKS = select("chunk, rows", "_cdc.loaded_chunks", _OF_LOAD)
+_CHUNK = select("rows", "_cdc.loaded_chunks", f"{_OF_LOAD} AND chunk = %s")
+_FINISH = update("_cdc.loads", "rows = %s", _OF_LOAD)
 _NAME_LOCKS = 0x636463
 """Class of the advisory locks on targets' names."""
 
@@ -154,7 +156,7 @@ def find_load(
         lock: `FOR SHARE` keeps it from being finished or dropped meanwhile, `FOR UPDATE` keeps
             every other user of it away.
     """
-    query = select(_LOAD, "_cdc.loads", where_all(common.TARGET, "load_id = %s"), lock)
+    query = select(_LOAD, "_cdc.loads", _OF_LOAD, lock)
     found = run(connection, query, [*common.key_of(target), load_id]).fetchone()
     return _load(found) if found else None
 
@@ -192,6 +194,12 @@ def read_chunks(connection: Connection, target: TargetId, load_id: str) -> dict[
     """Return row counts by the number of the chunks that are in."""
     found = run(connection, _CHUNKS, [*common.key_of(target), load_id])
     return dict(found.fetchall())
+
+
+def read_chunk(connection: Connection, target: TargetId, load_id: str, chunk: int) -> int | None:
+    """Return the rows of a chunk that is in, None if it is not."""
+    found = run(connection, _CHUNK, [*common.key_of(target), load_id, chunk]).fetchone()
+    return int(found[0]) if found else None
 
 
 def add_chunk(

@@ -1,7 +1,8 @@
 """Snapshot loads into PostgreSQL: chunk by chunk beside the live table.
 
-In: chunks as Arrow tables. Out: a table in `_cdc` with the target's columns and key, and chunk
-marks committed with their rows. `postgres_place` puts it in the live table's place.
+In: chunks as Arrow tables. Out: a table in `_cdc` with the target's columns, and chunk marks
+committed with their rows. Once all are in it gets its primary key, in a transaction of its own:
+nobody waits for that. Then `postgres_place` puts it in the live table's place.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class PostgresLoads:
             for other in ledger.loads_of(connection, target.id, feed):
                 self._drop(connection, target.id, other)
             load = Load(load_id, _shadow_name(target.id, load_id), feed)
-            self._catalog.create(connection, target, load.place)
+            self._catalog.create(connection, target, load.place, bare=True)
             failpoint("sink.load.after_create")
             ledger.add_load(connection, target.id, load)
             failpoint("sink.load.after_begin")
@@ -76,13 +77,13 @@ class PostgresLoads:
             load = ledger.find_load(connection, target.id, load_id, lock="FOR SHARE")
             if load is None:
                 raise no_load(target.id, load_id)
-            done = ledger.read_chunks(connection, target.id, load_id)
-            if chunk in done:
-                return done[chunk]
+            done = ledger.read_chunk(connection, target.id, load_id, chunk)
+            if done is not None:
+                return done
             if load.rows is not None:
                 raise no_load(target.id, load_id)
             self._catalog.require_fit(connection, target, load.place)
-            insert = partial(self._rows.insert, connection, target, load.place)
+            insert = partial(self._rows.load, connection, target, load.place)
             count = insert_parts(target, load.feed, rows, insert)
             ledger.add_chunk(connection, target.id, load_id, chunk, count)
             failpoint("sink.load.after_mark")
@@ -108,6 +109,7 @@ class PostgresLoads:
         conflicts: int,
     ) -> int:
         """Put the rows in place and set the watermark, in one transaction."""
+        self._add_key(target, load_id)
         with self._database.transaction(str(target.id)) as connection:
             found = ledger.read_watermark(connection, target.id, fence.feed, lock=True)
             load = ledger.find_load(connection, target.id, load_id, lock="FOR UPDATE")
@@ -124,6 +126,13 @@ class PostgresLoads:
             failpoint("sink.finish.after_watermark")
         failpoint("sink.finish.after_commit")
         return count
+
+    def _add_key(self, target: TargetTable, load_id: str) -> None:
+        """Give an unfinished load's table its key; a large one takes minutes."""
+        with self._database.transaction(str(target.id)) as connection:
+            load = ledger.find_load(connection, target.id, load_id, lock="FOR UPDATE")
+            if load is not None and load.rows is None:
+                self._catalog.add_key(connection, target, load.place)
 
     def abandon(self, target: TargetId, load_id: str) -> None:
         """Drop an unfinished load of this id."""

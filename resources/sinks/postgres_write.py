@@ -19,13 +19,16 @@ from resources.sinks.contract import Feed, RejectedWrite, TargetId, TargetTable
 from resources.sinks.postgres_catalog import PostgresCatalog
 from resources.sinks.postgres_connection import PostgresDatabase, copy_into, run
 from resources.sinks.postgres_copy import encode, find_unwritable
+from resources.sinks.postgres_keys import check_repeats, long_keys
 from resources.sinks.postgres_names import literal, quote, quote_all
 from resources.sinks.postgres_pool import Connection
 from resources.sinks.postgres_types import read_expression, read_values
+from resources.sinks.shape import keys_of
 from resources.sinks.sql import delete, select, where_all
 
 _KEYS = "pg_temp.cdc_keys"
 _TRIED = "pg_temp.cdc_tried"
+_LONG = "pg_temp.cdc_long_keys"
 _NUMBER = "_cdc_row"
 _STAND_IN = TargetId(shape.RESERVED_NAMESPACE, f"{shape.SHADOW_PREFIX}tried")
 """Takes the rows of a trial where the target is not there, or not yet of the rows' shape."""
@@ -55,6 +58,31 @@ class PostgresRows:
         if rows.num_rows:
             buffers = encode(rows, str(target.id), self._jsonb(target))
             copy_into(connection, self._catalog.name(place), quote_all(rows.column_names), buffers)
+
+    def load(
+        self, connection: Connection, target: TargetTable, place: TargetId, rows: pa.Table
+    ) -> None:
+        """Copy a part of a load into its table, which may not have its primary key yet.
+
+        Args:
+            connection: Within a transaction.
+            target: The table loaded.
+            place: The load's table.
+            rows: Columns of the target.
+
+        Raises:
+            DirtyRowError: The key will refuse a row.
+        """
+        check_repeats(target, rows)
+        keys = keys_of(target)
+        long = long_keys(rows, keys) if keys else rows.slice(0, 0)
+        if long.num_rows:
+            create = self._catalog.dialect.create_keys(_LONG, self._catalog.name(place), keys)
+            run(connection, create)
+            run(connection, f"ALTER TABLE {_LONG} ADD PRIMARY KEY ({quote_all(keys)})")
+            self._copy(connection, target, _LONG, long)
+            run(connection, f"DROP TABLE {_LONG}")
+        self.insert(connection, target, place, rows)
 
     def replace(
         self, connection: Connection, target: TargetTable, upserts: pa.Table, deletes: pa.Table

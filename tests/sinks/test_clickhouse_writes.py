@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resources.errors import FencedOut
+from resources.errors import FencedOut, TerminalError
 from resources.sinks.clickhouse import ClickHouseSink
 from resources.sinks.contract import TargetTable, Watermark
 from tests.contracts.sink_steps import (
@@ -119,3 +119,22 @@ def test_a_load_may_have_the_id_of_one_that_was_dropped(sink: ClickHouseSink) ->
         assert load(sink, TARGET, "a", [rows_of(rows)], fence(None, 10)) == 1
         assert comparable(sink.read_table(TARGET.id)) == comparable(rows_of(rows))
         sink.drop_table(TARGET.id)
+
+
+def test_a_load_that_another_run_ended_takes_no_more_chunks(
+    sink: ClickHouseSink, room: Room
+) -> None:
+    """A writer that has read what is in does not read it again for every chunk."""
+    for load_id, ended in (("a", "dropped"), ("b", "finished"), ("c", "replaced")):
+        sink.begin_load(TARGET, load_id, FEED)
+        sink.load_chunk(TARGET, load_id, 1, [rows_of({1: "one"})])
+        with ClickHouseSink(room.folder) as other:
+            if ended == "dropped":
+                other.abandon_load(TARGET.id, load_id)
+            elif ended == "finished":
+                other.finish_load(TARGET, load_id, fence(None, 10), 10)
+            else:
+                other.begin_load(TARGET, "d", FEED)
+        with pytest.raises(TerminalError, match="not begun, is finished"):
+            sink.load_chunk(TARGET, load_id, 2, [rows_of({2: "two"})])
+    assert comparable(sink.read_table(TARGET.id)) == comparable(rows_of({1: "one"}))

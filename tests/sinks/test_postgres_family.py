@@ -23,6 +23,8 @@ def test_tables_lie_by_their_key(family: str, layout: str, loose: str) -> None:
         'CREATE TABLE "s"."t" ("id" bigint NOT NULL, "co""de" text COLLATE "C" NOT NULL, "n" text, '
         f'PRIMARY KEY ("id", "co""de")){layout}'
     )
+    bare = dialect.create_table('"s"."t"', COLUMNS, ("id", 'co"de'), bare=True)
+    assert ("PRIMARY KEY" in bare) == (family == "greenplum")
     plain = [Wanted(c.name, c.type) for c in COLUMNS]
     assert dialect.create_table('"s"."log"', plain, ()) == (
         f'CREATE TABLE "s"."log" ("id" bigint, "co""de" text, "n" text){loose}'
