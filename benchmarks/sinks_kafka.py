@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _FOLDER = "benchmark"
 _OURS, _BARE = f"{_FOLDER}.bench.ours", f"{_FOLDER}.bare"
+_PORTION = 1_000_000
+"""Messages held at once."""
 Messages = list[tuple[bytes | None, bytes | None, Any]]
 
 
@@ -34,7 +36,6 @@ class BareKafka(Closing):
     """
 
     mode: Mode = "append"
-    most = 1_000_000
 
     def __init__(self, folder: Path, server: KafkaServer | None = None) -> None:
         super().__init__(folder)
@@ -83,15 +84,30 @@ class BareKafka(Closing):
 
     def load(self, rows: Sequence[pa.Table]) -> Spent:
         """Produce what our load has written."""
-        return self._produce(self._written(sum(part.num_rows for part in rows)))
+        return self._copy(sum(part.num_rows for part in rows))
 
     def merge(self, upserts: pa.Table, deletes: pa.Table) -> Spent:
         """Produce what our append has written."""
         # A delete is a message, and one without a value for compacted topics.
-        return self._produce(self._written(upserts.num_rows + 2 * deletes.num_rows))
+        return self._copy(upserts.num_rows + 2 * deletes.num_rows)
 
     def count(self) -> None:
         """Return None: what our sink wrote was counted before it was produced."""
+
+    def _copy(self, wanted: int) -> Spent:
+        """Produce what our sink has committed since it was asked last; reading does not count.
+
+        Raises:
+            SystemExit: It is not as many messages as it has to be.
+        """
+        found, seconds, cpu = 0, 0.0, 0.0
+        while messages := self._read(wanted - found):
+            found += len(messages)
+            spent = self._produce(messages)
+            seconds, cpu = seconds + spent.seconds, cpu + spent.cpu
+        if found != wanted:
+            raise SystemExit(f"{found:,} messages by the sink for {wanted:,}")
+        return Spent(seconds, cpu)
 
     def _produce(self, messages: Messages) -> Spent:
         producer = self._producer
@@ -107,23 +123,20 @@ class BareKafka(Closing):
                 raise SystemExit("the broker did not take all messages")
         return clock.spent
 
-    def _written(self, wanted: int) -> Messages:
-        """Return what our sink has committed since it was asked last.
-
-        Raises:
-            SystemExit: It is not as many messages as it has to be.
-        """
+    def _read(self, expected: int) -> Messages:
+        """Return the next messages our sink has committed, none at the end of the topic."""
         found: Messages = []
         self._reader.assign([self._at])
         ended = False
-        while not ended:
+        while not ended and len(found) < _PORTION:
             # It waits for so many, the last of which says that the topic ends here.
-            count = max(1, min(10_000, wanted + 1 - len(found)))
+            count = max(1, min(10_000, _PORTION - len(found), expected + 1 - len(found)))
             for message in self._reader.consume(count, 1.0):
                 ended = message.error() is not None
                 if not ended:
                     found.append((message.key(), message.value(), message.headers()))
-        (self._at,) = self._reader.position([self._at])
-        if len(found) != wanted:
-            raise SystemExit(f"{len(found):,} messages by the sink for {wanted:,}")
+        if found:
+            (self._at,) = self._reader.position([self._at])
+        # Assigned, it would go on fetching while our sink or the limit is measured.
+        self._reader.unassign()
         return found

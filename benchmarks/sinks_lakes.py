@@ -8,6 +8,7 @@ of their merges, with the table in memory whole; pyiceberg's own `upsert` takes 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -123,7 +124,7 @@ class BareIceberg(Closing):
 
 
 class BareParquet(Closing):
-    """pyarrow: one file, written again merged."""
+    """pyarrow: one file, written again merged; it is there once it would outlive a power cut."""
 
     def open_sink(self) -> Sink:
         """Return our sink in a folder of its own."""
@@ -154,6 +155,10 @@ class BareParquet(Closing):
 
     def _write(self, rows: pa.Table) -> None:
         pq.write_table(rows, self._file, use_dictionary=repeating(rows) or False)
+        for path in (self._file, self.folder):
+            opened = os.open(path, os.O_RDONLY)
+            os.fsync(opened)
+            os.close(opened)
 
 
 def _merged(rows: pa.Table, upserts: pa.Table, deletes: pa.Table) -> pa.Table:

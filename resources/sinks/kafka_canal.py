@@ -17,12 +17,13 @@ from resources.sinks.kafka_json import (
     NULL,
     TEXT,
     Piece,
+    Text,
     constant,
     joined,
     key,
-    objects,
-    or_null,
-    text_json,
+    numbers_text,
+    object_text,
+    text_cells,
 )
 from resources.sinks.kafka_messages import (
     Origin,
@@ -31,7 +32,6 @@ from resources.sinks.kafka_messages import (
     compact,
     images,
     plain_keys,
-    to_bytes,
 )
 from resources.sinks.kafka_types import jdbc_type, source_type
 
@@ -44,15 +44,15 @@ class CanalJson:
     name = "canal-json"
     tombstones = False
 
-    def keys(self, key: TableSchema, rows: pa.Table) -> list[bytes]:
+    def keys(self, key: TableSchema, rows: pa.Table) -> pa.Array:
         """Return keys as objects of the key's columns."""
-        return to_bytes(plain_keys(key, rows))
+        return plain_keys(key, rows)
 
-    def values(self, rows: pa.Table, events: Events, origin: Origin) -> list[bytes]:
+    def values(self, rows: pa.Table, events: Events, origin: Origin) -> pa.Array:
         """Return one flat message per event; `old` has the columns that changed."""
         schema, target = origin.target.schema, origin.target.id
-        texts = [text_json(column(rows, name)) for name in schema.names]
-        data = images(objects(schema.names, texts), events.keys)
+        cells = [text_cells(column(rows, name)) for name in schema.names]
+        (data,) = images(rows, object_text(schema.names, cells), events.keys)
         tail = {
             "database": target.namespace,
             "table": target.table,
@@ -63,14 +63,14 @@ class CanalJson:
             "sqlType": {c.name: jdbc_type(c.type) for c in schema.columns},
             "ts": origin.now_ms,
         }
-        pieces: list[Piece] = [
-            *(constant('{"data":['), data, constant('],"old":')),
-            *(_old(schema, texts, events), constant(',"type":"')),
+        pieces: Text = [
+            *(constant('{"data":['), *data, constant('],"old":')),
+            *(_old(schema, rows, cells, events), constant(',"type":"')),
             *(_TYPES.take(pa.array(events.kinds)), constant('","id":')),
-            *(pa.array(events.seqs).cast(TEXT), constant(',"es":')),
-            *(pa.array(events.ts_us // 1000).cast(TEXT), constant("," + compact(tail)[1:])),
+            *(numbers_text(events.seqs), constant(',"es":')),
+            *(numbers_text(events.ts_us // 1000), constant("," + compact(tail)[1:])),
         ]
-        return to_bytes(joined(pieces))
+        return joined(pieces)
 
     def truncate(self, origin: Origin, seq: int) -> bytes:
         """Return a TRUNCATE statement's message."""
@@ -84,15 +84,15 @@ class CanalJson:
         return _ddl(target.namespace, target.table, change.statement, "ALTER", change.now_ms, 0)
 
 
-def _old(schema: TableSchema, texts: list[pa.Array], events: Events) -> pa.Array:
+def _old(schema: TableSchema, rows: pa.Table, cells: list[Text], events: Events) -> Piece:
     """Return `[{…}]` with the values before of the columns that changed, else `null`."""
     updates = (events.before >= 0) & (events.after >= 0)
     if not updates.any():
-        return pa.repeat(NULL, len(events))
+        return NULL
     members: list[pa.Array] = []
-    for name, text in zip(schema.names, texts, strict=True):
-        then = or_null(images(text, events.before))
-        changed = pc.not_equal(then, or_null(images(text, events.after)))
+    for name, cell in zip(schema.names, cells, strict=True):
+        then, now = map(joined, images(rows, cell, events.before, events.after))
+        changed = pc.not_equal(then, now)
         member = joined([constant(key(name)), then, constant(",")])
         members.append(pc.if_else(changed, member, constant("")))
     # A member ends with a quote, a digit or null, so that this takes the last comma alone. Arrow's

@@ -77,7 +77,8 @@ class Cluster:
                     enable_partition_eof=True,
                     enable_auto_commit=False,
                     auto_offset_reset="earliest",
-                    fetch_wait_max_ms=100,
+                    # A fetch that waits is not answered when a transaction ends, only after this.
+                    fetch_wait_max_ms=10,
                 )
             )
 

@@ -14,7 +14,15 @@ import pyarrow as pa
 
 from resources.model.table import Column, TableSchema
 from resources.sinks.kafka_events import Events, Kind
-from resources.sinks.kafka_json import TEXT, Piece, constant, joined, objects, or_null, typed_json
+from resources.sinks.kafka_json import (
+    TEXT,
+    Text,
+    constant,
+    joined,
+    numbers_text,
+    object_text,
+    typed_cells,
+)
 from resources.sinks.kafka_messages import (
     Origin,
     SchemaMessage,
@@ -22,13 +30,12 @@ from resources.sinks.kafka_messages import (
     compact,
     images,
     plain_keys,
-    to_bytes,
 )
 from resources.sinks.kafka_types import jdbc_type, source_type
 
 VERSION = "1"
 """Of the `source` block."""
-_OPS = pa.array(["c", "u", "d", "r"], TEXT)
+_OPS = pa.array(["c", "u", "d"], TEXT)
 _SOURCE: tuple[tuple[str, str], ...] = (
     *(("version", "string"), ("connector", "string"), ("name", "string"), ("ts_ms", "int64")),
     *(("snapshot", "string"), ("db", "string"), ("table", "string")),
@@ -49,37 +56,32 @@ class DebeziumJson:
     def __init__(self, *, schemas: bool = False) -> None:
         self._schemas = schemas
 
-    def keys(self, key: TableSchema, rows: pa.Table) -> list[bytes]:
+    def keys(self, key: TableSchema, rows: pa.Table) -> pa.Array:
         """Return keys as objects of the key's columns."""
         texts = plain_keys(key, rows)
         if self._schemas:
             columns = [key.column(name) for name in key.key]
-            texts = _with_schema(_struct(columns, f"{key.table}.Key"), texts)
-        return to_bytes(texts)
+            texts = joined(_with_schema(_struct(columns, f"{key.table}.Key"), [texts]))
+        return texts
 
-    def values(self, rows: pa.Table, events: Events, origin: Origin) -> list[bytes]:
+    def values(self, rows: pa.Table, events: Events, origin: Origin) -> pa.Array:
         """Return one envelope per event."""
         names = origin.target.schema.names
-        texts = objects(names, [typed_json(column(rows, name)) for name in names])
-        ts_us = pa.array(events.ts_us)
-        ts_ms = pa.array(events.ts_us // 1000).cast(TEXT)
-        reads = pa.array(events.kinds == Kind.READ)
-        snapshot = pa.array(["false", "incremental"], TEXT).take(reads.cast(pa.int8()))
-        pieces: list[Piece] = [
-            *(constant('{"before":'), or_null(images(texts, events.before))),
-            *(constant(',"after":'), or_null(images(texts, events.after))),
-            *(constant(f',"source":{_source_head(origin)},"ts_ms":'), ts_ms),
-            *(constant(',"snapshot":"'), snapshot),
+        texts = object_text(names, [typed_cells(column(rows, name)) for name in names])
+        before, after = images(rows, texts, events.before, events.after)
+        is_read = bool((events.kinds == Kind.READ).all())  # all of a batch are, or none
+        op = constant("r") if is_read else _OPS.take(pa.array(events.kinds))
+        pieces: Text = [
+            *(constant('{"before":'), *before, constant(',"after":'), *after),
+            constant(f',"source":{_source_head(origin)},"ts_ms":'),
+            *(numbers_text(events.ts_us // 1000), constant(',"snapshot":"')),
+            constant("incremental" if is_read else "false"),
             constant(f'","db":{compact(origin.source.database)},"table":'),
             constant(f'{compact(origin.source.table)},"ts_us":'),
-            *(ts_us.cast(TEXT), constant(',"seq":'), pa.array(events.seqs).cast(TEXT)),
-            *(constant('},"op":"'), _OPS.take(pa.array(events.kinds))),
-            constant(f'","ts_ms":{origin.now_ms}}}'),
+            *(numbers_text(events.ts_us), constant(',"seq":'), numbers_text(events.seqs)),
+            *(constant('},"op":"'), op, constant(f'","ts_ms":{origin.now_ms}}}')),
         ]
-        values = joined(pieces)
-        if self._schemas:
-            values = _with_schema(_envelope_schema(origin), values)
-        return to_bytes(values)
+        return joined(_with_schema(_envelope_schema(origin), pieces) if self._schemas else pieces)
 
     def truncate(self, origin: Origin, seq: int) -> bytes:
         """Return an envelope of the operation `t`."""
@@ -123,8 +125,8 @@ def _source_head(origin: Origin) -> str:
     return compact(head)[:-1]
 
 
-def _with_schema(schema: dict[str, Any], texts: pa.Array) -> pa.Array:
-    return joined([constant(f'{{"schema":{compact(schema)},"payload":'), texts, constant("}")])
+def _with_schema(schema: dict[str, Any], text: Text) -> Text:
+    return [constant(f'{{"schema":{compact(schema)},"payload":'), *text, constant("}")]
 
 
 def _envelope_schema(origin: Origin) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 In: arrays of a change batch. Out: arrays of JSON texts, null where the value is; objects joined
 out of them. No Python object is made per cell, but for binary values (base64).
+
+A `Text` is a text per row in pieces: arrays, and constants that stand in every row. Pieces are
+joined once, into whole messages, for every join writes all bytes again.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from itertools import groupby
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.sinks.decimal_text import decimal_text
+from resources.sinks.text_bytes import text_bytes
 
 TEXT = pa.large_string()
 """The type of every text here: joined texts of many rows may pass 2 GB."""
 Piece: TypeAlias = pa.Array | pa.Scalar
+Text: TypeAlias = list[Piece]
 NULL = pa.scalar("null", TEXT)
-_CONTROL = "[\\x00-\\x1f]"
-_SPECIAL = '[\\x00-\\x1f"\\\\]'
+_SPACE, _QUOTE, _BACKSLASH = b' "\\'
 
 
 def constant(text: str) -> pa.Scalar:
@@ -32,8 +37,15 @@ def constant(text: str) -> pa.Scalar:
 
 
 def joined(pieces: Iterable[Piece]) -> pa.Array:
-    """Return the pieces of every row as one text; null where one of them is."""
-    return pc.binary_join_element_wise(*pieces, constant(""))
+    """Return the pieces of every row as one text; null where one of them is.
+
+    At least one piece is an array. Constants beside each other become one.
+    """
+    whole: Text = []
+    for is_constant, found in groupby(pieces, lambda piece: isinstance(piece, pa.Scalar)):
+        some = list(found)
+        whole += [constant("".join(piece.as_py() for piece in some))] if is_constant else some
+    return whole[0] if len(whole) == 1 else pc.binary_join_element_wise(*whole, constant(""))
 
 
 def or_null(text: pa.Array) -> pa.Array:
@@ -41,16 +53,11 @@ def or_null(text: pa.Array) -> pa.Array:
     return text.fill_null(NULL) if text.null_count else text
 
 
-def quoted(text: pa.Array) -> pa.Array:
-    """Return texts as JSON strings."""
-    text = text.cast(TEXT)
-    if _any(pc.match_substring_regex(text, _SPECIAL)):
-        text = pc.replace_substring(text, "\\", "\\\\")
-        text = pc.replace_substring(text, '"', '\\"')
-        if _any(pc.match_substring_regex(text, _CONTROL)):
-            for code in range(0x20):
-                text = pc.replace_substring(text, chr(code), f"\\u{code:04x}")
-    return _in_quotes(text)
+def numbers_text(numbers: npt.NDArray[Any]) -> Piece:
+    """Return whole numbers as text; a constant if all are the same."""
+    if len(numbers) and (numbers == numbers[0]).all():
+        return constant(str(numbers[0]))
+    return pa.array(numbers).cast(TEXT)
 
 
 def typed_json(column: pa.Array) -> pa.Array:
@@ -60,31 +67,12 @@ def typed_json(column: pa.Array) -> pa.Array:
     dates as days, times of day and timestamps without zone as microseconds (since the epoch),
     timestamps with zone as ISO 8601 in UTC, geometries as objects, vectors as arrays.
     """
-    t, type_ = pa.types, column.type
-    if t.is_floating(type_):
-        return _float_json(column)
-    if t.is_boolean(type_) or t.is_integer(type_):
-        return column.cast(TEXT)
-    if t.is_decimal(type_):
-        return _in_quotes(decimal_text(column).cast(TEXT))
-    if t.is_date32(type_):
-        return column.cast(pa.int32()).cast(TEXT)
-    if t.is_duration(type_):
-        return column.cast(pa.duration("us")).cast(pa.int64()).cast(TEXT)
-    if t.is_timestamp(type_) and type_.tz is None:
-        return column.cast(pa.timestamp("us")).cast(pa.int64()).cast(TEXT)
-    if t.is_timestamp(type_):
-        text = pc.replace_substring(_naive_text(column), " ", "T")
-        return joined([constant('"'), text, constant('Z"')])
-    if t.is_struct(type_):
-        inner = [typed_json(_child(column, i)) for i in range(type_.num_fields)]
-        found = objects([f.name for f in type_], inner)
-        return pc.if_else(column.is_valid(), found, pa.scalar(None, TEXT))
-    if t.is_list(type_):
-        return _list_json(column)
-    if t.is_binary(type_) or t.is_large_binary(type_):
-        return _in_quotes(_base64(column))
-    return quoted(column)
+    return joined(_typed(column))
+
+
+def typed_cells(column: pa.Array) -> Text:
+    """Return values as `typed_json` does, those that are null as `null`."""
+    return _cells(column, _typed(column))
 
 
 def text_json(column: pa.Array) -> pa.Array:
@@ -93,6 +81,65 @@ def text_json(column: pa.Array) -> pa.Array:
     Booleans are 0 and 1, binary values base64, timestamps with zone UTC; geometries and vectors
     are JSON in a string.
     """
+    return joined(_printed(column))
+
+
+def text_cells(column: pa.Array) -> Text:
+    """Return values as `text_json` does, those that are null as `null`."""
+    return _cells(column, _printed(column))
+
+
+def object_text(names: Sequence[str], cells: Sequence[Text]) -> Text:
+    """Return rows as JSON objects.
+
+    Args:
+        names: The members' names.
+        cells: Their values as JSON, `null` where there is none.
+    """
+    pieces: Text = []
+    for i, (name, cell) in enumerate(zip(names, cells, strict=True)):
+        pieces += [constant(f"{',' if i else '{'}{key(name)}"), *cell]
+    return [*pieces, constant("}")]
+
+
+def key(name: str) -> str:
+    """Return an object's member name as JSON, with its colon."""
+    return json.dumps(name, ensure_ascii=False) + ":"
+
+
+def _cells(column: pa.Array, text: Text) -> Text:
+    return [or_null(joined(text))] if column.null_count else text
+
+
+def _typed(column: pa.Array) -> Text:
+    t, type_ = pa.types, column.type
+    if t.is_floating(type_):
+        return [_float_json(column)]
+    if t.is_boolean(type_) or t.is_integer(type_):
+        return [column.cast(TEXT)]
+    if t.is_decimal(type_):
+        return _in_quotes(decimal_text(column).cast(TEXT))
+    if t.is_date32(type_):
+        return [column.cast(pa.int32()).cast(TEXT)]
+    if t.is_duration(type_):
+        return [column.cast(pa.duration("us")).cast(pa.int64()).cast(TEXT)]
+    if t.is_timestamp(type_) and type_.tz is None:
+        return [column.cast(pa.timestamp("us")).cast(pa.int64()).cast(TEXT)]
+    if t.is_timestamp(type_):
+        text = pc.replace_substring(_naive_text(column), " ", "T")
+        return [constant('"'), text, constant('Z"')]
+    if t.is_struct(type_):
+        inner = [typed_cells(_child(column, i)) for i in range(type_.num_fields)]
+        found = joined(object_text([f.name for f in type_], inner))
+        return [pc.if_else(column.is_valid(), found, pa.scalar(None, TEXT))]
+    if t.is_list(type_):
+        return [_list_json(column)]
+    if t.is_binary(type_) or t.is_large_binary(type_):
+        return _in_quotes(_base64(column))
+    return _quoted(column)
+
+
+def _printed(column: pa.Array) -> Text:
     t, type_ = pa.types, column.type
     if t.is_boolean(type_):
         return _in_quotes(column.cast(pa.int8()).cast(TEXT))
@@ -105,34 +152,29 @@ def text_json(column: pa.Array) -> pa.Array:
     if t.is_duration(type_):
         return _in_quotes(_time_text(column))
     if t.is_struct(type_) or t.is_list(type_):
-        return quoted(typed_json(column))
-    return typed_json(column)
+        return _quoted(typed_json(column))
+    return _typed(column)
 
 
-def objects(names: Sequence[str], texts: Sequence[pa.Array]) -> pa.Array:
-    """Return rows as JSON objects.
-
-    Args:
-        names: The members' names.
-        texts: Their values as JSON, null for `null`.
-    """
-    pieces: list[Piece] = []
-    for i, (name, text) in enumerate(zip(names, texts, strict=True)):
-        pieces += [constant(f"{',' if i else '{'}{key(name)}"), or_null(text)]
-    return joined([*pieces, constant("}")])
-
-
-def key(name: str) -> str:
-    """Return an object's member name as JSON, with its colon."""
-    return json.dumps(name, ensure_ascii=False) + ":"
+def _quoted(text: pa.Array) -> Text:
+    """Return texts as JSON strings."""
+    text = text.cast(TEXT)
+    data = text_bytes(text)
+    has_controls = len(data) > 0 and data.min() < _SPACE
+    if has_controls or (data == _QUOTE).any() or (data == _BACKSLASH).any():
+        text = pc.replace_substring(text, "\\", "\\\\")
+        text = pc.replace_substring(text, '"', '\\"')
+        for code in range(_SPACE) if has_controls else ():
+            text = pc.replace_substring(text, chr(code), f"\\u{code:04x}")
+    return _in_quotes(text)
 
 
 def _any(mask: pa.Array) -> bool:
     return bool(pc.any(mask).as_py())
 
 
-def _in_quotes(text: pa.Array) -> pa.Array:
-    return joined([constant('"'), text, constant('"')])
+def _in_quotes(text: pa.Array) -> Text:
+    return [constant('"'), text, constant('"')]
 
 
 def _float_json(column: pa.Array) -> pa.Array:

@@ -66,12 +66,8 @@ class KafkaLoads:
 
     def chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
         """Return the chunks that are in, and their row counts."""
-        state = self._place.state
-        state.refresh()
-        return {
-            int(key[4]): int((state.get(key) or {})["rows"])
-            for key in state.find("chunk", target.namespace, target.table, load_id)
-        }
+        self._place.state.refresh()
+        return self._known(target, load_id)
 
     def write_chunk(
         self, target: TargetTable, load_id: str, chunk: int, rows: Iterable[pa.Table]
@@ -82,7 +78,7 @@ class KafkaLoads:
         feed = _feed_of(self._open(target, load_id))
         place.claim(target.id, feed)
         found = self._open(target, load_id)
-        there = self.chunks(target.id, load_id)
+        there = self._known(target.id, load_id)
         if chunk in there:
             return there[chunk]
         if found["finished"] is not None:
@@ -127,7 +123,7 @@ class KafkaLoads:
         if found["finished"] is not None:
             return int(str(found["finished"]))
         check_token(target.id, place.state.watermark(target.id, fence.feed), fence)
-        rows = sum(self.chunks(target.id, load_id).values())
+        rows = sum(self._known(target.id, load_id).values())
         mark = Watermark(fence.new, consistent_from, fence.token)
         done = Record(_load_key(target.id, load_id), {**found, "finished": rows})
         records = [done, watermark_record(target.id, fence.feed, mark)]
@@ -148,6 +144,14 @@ class KafkaLoads:
             return
         with self._place.write_as(target, _feed_of(found)) as transaction:
             transaction.record(self._forgotten(target, load_id))
+
+    def _known(self, target: TargetId, load_id: str) -> dict[int, int]:
+        """Return the chunks that were in when the state was refreshed last."""
+        state = self._place.state
+        return {
+            int(key[4]): int((state.get(key) or {})["rows"])
+            for key in state.find("chunk", target.namespace, target.table, load_id)
+        }
 
     def _open(self, target: TargetTable, load_id: str) -> dict[str, object]:
         found = self._place.state.get(_load_key(target.id, load_id))

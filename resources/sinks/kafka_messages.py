@@ -1,6 +1,6 @@
 """What formats of messages share: whose rows they are, and the key.
 
-In: events and the rows that are their images. Out: keys and values of messages as bytes.
+In: events and the rows that are their images. Out: keys and values of messages as texts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from resources.model.table import TableId, TableSchema
 from resources.sinks.contract import TargetTable
-from resources.sinks.kafka_events import Events
-from resources.sinks.kafka_json import objects, typed_json
+from resources.sinks.kafka_events import NONE, Events
+from resources.sinks.kafka_json import NULL, Text, joined, object_text, or_null, typed_cells
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,12 @@ class MessageFormat(Protocol):
     tombstones: bool
     """Whether a delete is followed by a message without a value, where nothing else is said."""
 
-    def keys(self, key: TableSchema, rows: pa.Table) -> list[bytes]:
-        """Return the key of every row's message."""
+    def keys(self, key: TableSchema, rows: pa.Table) -> pa.Array:
+        """Return the key of every row's message, large_string."""
         ...
 
-    def values(self, rows: pa.Table, events: Events, origin: Origin) -> list[bytes]:
-        """Return the value of every event's message."""
+    def values(self, rows: pa.Table, events: Events, origin: Origin) -> pa.Array:
+        """Return the value of every event's message, large_string."""
         ...
 
     def truncate(self, origin: Origin, seq: int) -> bytes:
@@ -77,7 +78,14 @@ class MessageFormat(Protocol):
 
 def plain_keys(schema: TableSchema, rows: pa.Table) -> pa.Array:
     """Return each row's key as a JSON object."""
-    return objects(schema.key, [typed_json(column(rows, name)) for name in schema.key])
+    cells = [typed_cells(_as_key(column(rows, name))) for name in schema.key]
+    return joined(object_text(schema.key, cells))
+
+
+def _as_key(values: pa.Array) -> pa.Array:
+    """Return values as keys: -0.0 as 0.0, which is the same key to every database."""
+    type_ = values.type
+    return pc.add(values, pa.scalar(0, type_)) if pa.types.is_floating(type_) else values
 
 
 def column(rows: pa.Table, name: str) -> pa.Array:
@@ -86,16 +94,24 @@ def column(rows: pa.Table, name: str) -> pa.Array:
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
-def images(texts: pa.Array, numbers: npt.NDArray[np.int64]) -> pa.Array:
-    """Return the text of each event's image, null where it has none (`NONE`)."""
-    if len(numbers) == len(texts) and np.array_equal(numbers, np.arange(len(texts))):
-        return texts  # of rows that were read, each is one event
-    return texts.take(pa.array(numbers, mask=numbers < 0))
+def images(rows: pa.Table, texts: Text, *numbers: npt.NDArray[np.int64]) -> list[Text]:
+    """Return the text of each event's image, `null` where it has none (`NONE`).
 
-
-def to_bytes(texts: pa.Array) -> list[bytes]:
-    """Return texts as Python bytes."""
-    found: list[bytes] = texts.cast(pa.large_binary()).to_pylist()
+    Args:
+        rows: The rows.
+        texts: Their texts.
+        numbers: The row of each event, once for every image wanted.
+    """
+    every = np.arange(rows.num_rows)
+    found: list[Text] = []
+    for wanted in numbers:
+        if (wanted == NONE).all():
+            found.append([NULL])
+        elif np.array_equal(wanted, every):
+            found.append(texts)  # of rows that were read, each is one event
+        else:
+            texts = [joined(texts)]  # once for all images
+            found.append([or_null(texts[0].take(pa.array(wanted, mask=wanted == NONE)))])
     return found
 
 

@@ -8,7 +8,7 @@ fail (Kafka's KIP-98), so a process that comes back from the dead writes nothing
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 
@@ -20,6 +20,8 @@ from resources.sinks.kafka_errors import meaning, understood
 from resources.sinks.kafka_state import Record, message_of
 
 Headers = list[tuple[str, str | bytes | None]]
+Outgoing = tuple[bytes | None, bytes | None, Headers]
+"""Key, value and headers of a message."""
 _MOST = 16
 """Producers a process keeps; each has threads and connections of its own."""
 
@@ -61,12 +63,18 @@ class Transaction:
         Raises:
             CdcError: As `meaning`.
         """
-        while True:
-            try:
-                self._producer.produce(topic, value, key, partition, headers=headers or [])
-                return
-            except BufferError:
-                self._make_room()
+        self.send_all(topic, partition, [(key, value, headers or [])])
+
+    def send_all(self, topic: str, partition: int, messages: Iterable[Outgoing]) -> None:
+        """Queue messages in their order; see `send`."""
+        produce = self._producer.produce  # found once for millions of messages
+        for key, value, headers in messages:
+            while True:
+                try:
+                    produce(topic, value, key, partition, headers=headers)
+                    break
+                except BufferError:
+                    self._make_room()
 
     def record(self, records: Sequence[Record]) -> None:
         """Write records of the state topic, once all messages before them are there."""

@@ -6,17 +6,20 @@ In: rows of a target. Out: messages in its topic; or the rows whose messages are
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from resources.errors import DirtyRowError
 from resources.sinks.contract import Feed, RejectedWrite, TargetTable
 from resources.sinks.kafka_events import Events, Kind, events_of
 from resources.sinks.kafka_messages import MessageFormat, Origin
-from resources.sinks.kafka_producers import Headers, Transaction
+from resources.sinks.kafka_producers import Headers, Outgoing, Transaction
 
 _ROWS = 20_000
 """Most messages made at once."""
@@ -46,21 +49,53 @@ class Topic:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some events as messages, and the rows they are of."""
+    """Some events as messages, and the rows they are of.
+
+    Args:
+        events: The events.
+        keys: Their keys, large_string; None for a table without a key.
+        values: Their values, large_string.
+        first_row: Number of the first row they are of.
+    """
 
     events: Events
-    keys: list[bytes | None]
-    values: list[bytes]
+    keys: pa.Array | None
+    values: pa.Array
     first_row: int
 
-    def longer_than(self, limit: int) -> Iterator[int]:
-        """Yield the numbers of messages of more bytes."""
-        longest_key = max((len(key) for key in self.keys if key is not None), default=0)
-        if max(map(len, self.values), default=0) + longest_key + _OVERHEAD <= limit:
-            return
-        for i, (key, value) in enumerate(zip(self.keys, self.values, strict=True)):
-            if len(value) + len(key or b"") + _OVERHEAD > limit:
-                yield i
+    def longer_than(self, limit: int) -> npt.NDArray[np.int64]:
+        """Return the numbers of messages of more bytes."""
+        sizes = pc.binary_length(self.values)
+        if self.keys is not None:
+            sizes = pc.add(sizes, pc.binary_length(self.keys))
+        return np.flatnonzero(sizes.to_numpy() > limit - _OVERHEAD)
+
+    def messages(self, table: bytes, load_id: str, *, tombstones: bool) -> Iterator[Outgoing]:
+        """Return the messages in their order.
+
+        Args:
+            table: The target's name, for headers.
+            load_id: The load whose rows they are, for headers.
+            tombstones: Whether a delete is followed by a message without a value.
+        """
+        values = _pythons(self.values)
+        keys = repeat(None, len(values)) if self.keys is None else _pythons(self.keys)
+        if self.events.kinds[0] == Kind.READ:  # reads and changes are never in one batch
+            read: Headers = [(LOAD_HEADER, load_id.encode()), (TABLE_HEADER, table)]
+            return zip(keys, values, repeat(read))
+        return self._changes(keys, values, table, tombstones=tombstones)
+
+    def _changes(
+        self, keys: Iterable[bytes | None], values: list[bytes], table: bytes, *, tombstones: bool
+    ) -> Iterator[Outgoing]:
+        of_table = (TABLE_HEADER, table)
+        buried = ((self.events.kinds == Kind.DELETE) & tombstones).tolist()
+        seqs = _pythons(pa.array(self.events.seqs).cast(pa.string()))
+        for key, value, seq, is_buried in zip(keys, values, seqs, buried, strict=True):
+            headers: Headers = [(SEQ_HEADER, seq), of_table]
+            yield key, value, headers
+            if is_buried and key is not None:
+                yield key, None, headers
 
 
 def send_rows(
@@ -88,19 +123,11 @@ def send_rows(
     """
     partition = -1 if topic.by_key and target.schema.key else 0
     table = str(target.id).encode()
-    name = topic.name
-    read: Headers = [(LOAD_HEADER, load_id), (TABLE_HEADER, table)]
-    # Millions of messages pass here: an enum's member takes longer to find than all else does.
-    is_read, is_delete = int(Kind.READ), int(Kind.DELETE)
     for part in _parts(form, target, feed, rows):
-        if next(part.longer_than(topic.limit), None) is not None:
+        if len(part.longer_than(topic.limit)):
             raise _too_long(target, topic)
-        kinds, seqs = part.events.kinds.tolist(), part.events.seqs.tolist()
-        for kind, seq, key, value in zip(kinds, seqs, part.keys, part.values, strict=True):
-            headers = read if kind == is_read else [(SEQ_HEADER, str(seq)), read[1]]
-            transaction.send(name, key, value, partition, headers)
-            if kind == is_delete and topic.tombstones and key is not None:
-                transaction.send(name, key, None, partition, headers)
+        messages = part.messages(table, load_id, tombstones=topic.tombstones)
+        transaction.send_all(topic.name, partition, messages)
 
 
 def find_too_long(
@@ -110,7 +137,7 @@ def find_too_long(
     message = _too_long(target, topic).message
     found: set[int] = set()
     for part in _parts(form, target, feed, rows):
-        bad = list(part.longer_than(topic.limit))
+        bad = part.longer_than(topic.limit)
         numbers = np.concatenate([part.events.before[bad], part.events.after[bad]])
         found.update((numbers[numbers >= 0] + part.first_row).tolist())
     return [RejectedWrite(i, "", message) for i in sorted(found)]
@@ -124,11 +151,18 @@ def _parts(form: MessageFormat, target: TargetTable, feed: Feed, rows: pa.Table)
     for start in range(0, len(events), step):
         part, low, high = events.slice(start, min(start + step, len(events)))
         images = rows.slice(low, high - low)
-        keys: list[bytes | None] = [None] * len(part)
+        keys = None
         if target.schema.key:
-            rows_of_keys = images.select(target.schema.key).take(pa.array(part.keys))
-            keys = list(form.keys(target.schema, rows_of_keys))
+            rows_of_keys = images.select(target.schema.key)
+            if part.kinds[0] != Kind.READ:
+                rows_of_keys = rows_of_keys.take(pa.array(part.keys))
+            keys = form.keys(target.schema, rows_of_keys)
         yield _Part(part, keys, form.values(images, part, origin), low)
+
+
+def _pythons(texts: pa.Array) -> list[bytes]:
+    found: list[bytes] = texts.cast(pa.large_binary()).to_pylist()
+    return found
 
 
 def _too_long(target: TargetTable, topic: Topic) -> DirtyRowError:

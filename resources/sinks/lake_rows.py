@@ -18,8 +18,10 @@ from resources.errors import DirtyRowError
 from resources.sinks.bisect import Refusal, Rows, bisect_rejected
 from resources.sinks.contract import TargetTable
 from resources.sinks.retype import is_text
+from resources.sinks.text_bytes import text_bytes
 
 _FIRST_DAY, _LAST_DAY = dt.date.min, dt.date.max
+_ASCII = 0x80
 _DAY_US = 86_400_000_000
 _EPOCH = dt.date(1970, 1, 1)
 _FIRST_US = (_FIRST_DAY - _EPOCH).days * _DAY_US
@@ -78,6 +80,9 @@ def _not_utf8(column: pa.ChunkedArray) -> list[int]:
 
 
 def _is_utf8(column: pa.ChunkedArray) -> bool:
+    # Most text is ASCII, which is seen in a tenth of the time.
+    if all(text_bytes(chunk).max(initial=0) < _ASCII for chunk in column.chunks):
+        return True
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:

@@ -16,7 +16,7 @@ writer that dies in between leaves it to whoever opens the table next.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -233,9 +233,9 @@ class ParquetTables(LakeFormat):
     def _name(self, target: TargetId, version: int, ending: str = "json") -> str:
         return f"{self.folder(target)}/{_MANIFESTS}/{version:020}.{ending}"
 
-    def _all(self, call: Callable[[Any], None], items: Iterable[Any]) -> None:
-        """Call for every item; several at a time where each is a request."""
-        if self._store.local:
+    def _all(self, call: Callable[[Any], None], items: Collection[Any]) -> None:
+        """Call for every item; several at a time where they are requests, or many to a disk."""
+        if self._store.local and len(items) < _WRITERS:
             for item in items:
                 call(item)
         else:

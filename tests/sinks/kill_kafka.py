@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from resources.sinks import kafka_producers
 from resources.sinks.kafka import KafkaSink
 from tests.contracts.sink_steps import STEPS
+from tests.processes import in_child
 from tests.sinks.kafka_room import options_of
-from tests.sinks.kill_duckdb import in_child
 
 _COUNTED = frozenset(
     {"init_transactions", "begin_transaction", "produce", "flush", "commit_transaction"}
@@ -34,11 +35,15 @@ class Countdown:
         self._producer = producer
 
     def __getattr__(self, name: str) -> Any:
-        if name in _COUNTED:
-            Countdown.left -= 1
-            if not Countdown.left:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return getattr(self._producer, name)
+        found = getattr(self._producer, name)
+        return partial(_counted, found) if name in _COUNTED else found
+
+
+def _counted(call: Callable[..., Any], *values: Any, **named: Any) -> Any:
+    Countdown.left -= 1
+    if not Countdown.left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return call(*values, **named)
 
 
 def die_before(url: str, place: str, number: int) -> None:

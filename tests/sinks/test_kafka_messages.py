@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from resources.model.change import RowKind
 from resources.model.table import Column, TableId, TableSchema
 from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.decimal_text import decimal_text
 from resources.sinks.kafka_canal import CanalJson
 from resources.sinks.kafka_debezium import DebeziumJson
 from resources.sinks.kafka_events import events_of
-from resources.sinks.kafka_json import objects, text_json, typed_json
+from resources.sinks.kafka_json import joined, object_text, text_cells, typed_cells, typed_json
 from resources.sinks.kafka_messages import MessageFormat, Origin, column
 from tests.sinks.kafka_room import Seen, fold
 from tests.strategies import Changes, change_sequences, state_table, table_schemas
@@ -40,8 +41,8 @@ def messages(form: MessageFormat, schema: TableSchema, rows: pa.Table) -> list[S
     target = TargetTable(TargetId("lake", schema.table.table), schema, "append")
     events = events_of(rows, schema.key, 0)
     origin = Origin("p", schema.table, target, 1_700_000_000_000)
-    keys = form.keys(schema, rows.take(pa.array(events.keys)))
-    values = form.values(rows, events, origin)
+    keys = form.keys(schema, rows.take(pa.array(events.keys))).to_pylist()
+    values = form.values(rows, events, origin).to_pylist()
     return [Seen(0, json.loads(k), json.loads(v), {}) for k, v in zip(keys, values, strict=True)]
 
 
@@ -65,8 +66,9 @@ def test_a_fold_of_random_changes_equals_a_dict(form: MessageFormat, data: st.Da
     state: dict[tuple[Any, ...], dict[str, Any]] = {}
     changes.apply(state)
     left = state_table(changes.schema, state)
-    texts = [(typed_json if form.name == "debezium-json" else text_json)(c) for c in arrays(left)]
-    wanted = [json.loads(text) for text in objects(left.column_names, texts).to_pylist()]
+    told = typed_cells if form.name == "debezium-json" else text_cells
+    texts = joined(object_text(left.column_names, [told(c) for c in arrays(left)]))
+    wanted = [json.loads(text) for text in texts.to_pylist()]
     assert sorted(map(repr, folded.values())) == sorted(map(repr, wanted))
 
 
@@ -133,7 +135,23 @@ def test_the_schema_names_types_and_units_as_kafka_connect_does() -> None:
 
 
 @settings(max_examples=50, deadline=None, database=None)
-@given(texts=st.lists(st.none() | st.text(), max_size=20))
-def test_any_text_is_a_json_string(texts: list[str | None]) -> None:
-    found = typed_json(pa.array(texts, pa.string())).to_pylist()
-    assert [None if text is None else json.loads(text) for text in found] == texts
+@given(texts=st.lists(st.none() | st.text(), max_size=20), start=st.integers(0, 3))
+def test_any_text_is_a_json_string(texts: list[str | None], start: int) -> None:
+    found = typed_json(pa.array(texts, pa.string()).slice(start)).to_pylist()
+    assert [None if text is None else json.loads(text) for text in found] == texts[start:]
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+def test_minus_zero_is_the_same_key_as_zero(form: MessageFormat) -> None:
+    schema = TableSchema(TableId("shop", "t"), (Column("x", pa.float32()),), ("x",))
+    rows = pa.table({"x": pa.array([0.0, -0.0, 0.1], pa.float32())})
+    zero, minus, tenth = form.keys(schema, rows).to_pylist()
+    assert (zero, tenth) == (minus, '{"x":0.1}')
+
+
+@pytest.mark.parametrize("scale", range(9))
+def test_decimals_are_plain_digits_however_small(scale: int) -> None:
+    values = [None if n is None else Decimal(n).scaleb(-scale) for n in (None, 0, 1, -1, -(10**9))]
+    for type_ in (pa.decimal128(38, scale), pa.decimal256(76, scale)):
+        found = decimal_text(pa.array(values, type_)).to_pylist()
+        assert found == [None if value is None else f"{value:f}" for value in values]
