@@ -52,7 +52,8 @@ _ROWS = {
     1030: "the storage engine refused the row",
 }
 _JSON = frozenset({3140, 3141, 3156})
-_DISK = frozenset({1021, 1114, 1041, 1037, 1038, 3, 1026})
+_DISK = frozenset({1021, 1114, 1041, 1037, 1038, 3, 1026} | {4013, 4030, 4184, 4264})
+"""The last ones are OceanBase's own: no memory, no space for data, none for the log."""
 _READ_ONLY = frozenset({1290, 1836, 1792})
 _WAIT = frozenset({1205, 3572})
 _REPEAT = frozenset({1213, 1613, 1412, 1684, 6002, 6005, 4012})
@@ -62,6 +63,8 @@ _AWAY = frozenset(
     | {4031, 0}
 )
 _UP = "check that the server runs and can be reached from here"
+_SILENT = "see in the server's log whether it waits for disk space, or has too much to do"
+_LOST = 2013
 _TLS = (
     "give `ca`, the file with the certificate of the authority that signed the server's, and a "
     "`host` that the certificate names; or `tls: {mode: require}` or `tls: {mode: off}`"
@@ -104,6 +107,10 @@ def translate(error: pymysql.err.MySQLError, where: str) -> CdcError:
     if code in _ROWS:
         refused = refusal(code, text)
         return DirtyRowError(refused.message, field=refused.field, where=where)
+    if code == _LOST and "timed out" in text:
+        return SinkUnavailable(
+            f"the server did not answer any more (error {code})", where=where, remedy=_SILENT
+        )
     remedy = _later(code)
     if remedy or isinstance(error, pymysql.err.InterfaceError):
         said = "the connection was lost" if code in _AWAY else "the server cannot do it now"

@@ -154,14 +154,16 @@ def mapped(error: DBAPIError, where: str, password: object = None) -> CdcError:
 
 
 def _code(cause: BaseException | None) -> str:
+    first = cause.args[0] if cause is not None and cause.args else None
+    if isinstance(first, int):  # PyMySQL tells the state too, which says less
+        return f"error {first}"
     state = getattr(cause, "sqlstate", None)
     if state:
         return f"SQLSTATE {state}"
     name = getattr(cause, "sqlite_errorname", None)
     if name:
         return str(name)
-    first = cause.args[0] if cause is not None and cause.args else None
-    return f"error {first}" if isinstance(first, int) else type(cause).__name__
+    return type(cause).__name__
 
 
 def _connect_text(error: DBAPIError, password: str) -> str:

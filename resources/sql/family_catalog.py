@@ -18,8 +18,10 @@ from resources.model.source import Finding
 from resources.model.table import TableId, TableSchema
 from resources.mysql.catalog import read_schemas, rows_by_table
 from resources.mysql.connection import mapped_errors
+from resources.mysql.grants import read_grants
+from resources.mysql.identifiers import quote_columns, quote_table
 from resources.mysql.server import server_facts
-from resources.sql.findings import gap_grace, key_not_unique, no_auto_increment
+from resources.sql.findings import gap_grace, key_not_unique, no_auto_increment, no_select
 from resources.sql.flavor import PollTable, Proof
 
 _BATCH = 1000
@@ -46,6 +48,7 @@ _APPLIERS = (
     "WHERE USER = 'system user' AND COMMAND <> 'Daemon'"
 )
 _ACCESS_DENIED = 1227
+_NO_SELECT = frozenset({1142, 1143})
 _WANTED = "a column `id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY`"
 _LONGER = "make `grace` longer than the longest writing transaction"
 
@@ -75,10 +78,14 @@ def describe(
     unique = _by_table(connection, _UNIQUE, tables)
     engines = _by_table(connection, _ENGINES, tables)
     guarantee = guarantee_of(connection)
+    grants = read_grants(connection)
     found: list[PollTable] = []
     for table, schema in sorted(read.schemas.items()):
         single = {row[0] for row in unique.get(table, [])}
         counted = {row[0] for row in counting.get(table, [])}
+        if not (grants.may_select(table) or _can_be_read(connection, schema)):
+            findings.append(no_select(table))
+            continue
         key = keys.get(table) or next(iter(counted & single), "")
         refusal = _refusal(schema, key, single)
         if refusal is not None:
@@ -116,6 +123,18 @@ def guarantee_of(connection: Connection[Any]) -> Guarantee:
         why = "the server applies rows whose ids another server gave out"
         return Guarantee(step, why, "poll the server that takes the writes")
     return Guarantee(step)
+
+
+def _can_be_read(connection: Connection[Any], schema: TableSchema) -> bool:
+    """Ask the server itself: grants may be those of single columns, or of a role."""
+    listed = quote_columns(tuple(schema.names))
+    try:
+        _rows(connection, f"SELECT {listed} FROM {quote_table(schema.table)} LIMIT 0")  # noqa: S608
+    except pymysql.err.MySQLError as error:
+        if error.args[0] not in _NO_SELECT:
+            raise
+        return False
+    return True
 
 
 def _refusal(schema: TableSchema, key: str, single: set[str]) -> Finding | None:

@@ -5,8 +5,13 @@ In: facts of a table. Out: findings with stable codes.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+
+from resources.errors import ConfigError
 from resources.model.source import Finding
 from resources.model.table import TableId
+
+_NO_SELECT = "no_select"
 
 
 def no_auto_increment(table: TableId, wanted: str) -> Finding:
@@ -71,8 +76,25 @@ def no_select(table: TableId) -> Finding:
     """Return the refusal of a table we may not read."""
     return Finding(
         "error",
-        "no_select",
+        _NO_SELECT,
         f"{table} may not be read",
         f"GRANT SELECT ON {table} TO the account of the source",
         table,
     )
+
+
+def require_readable(findings: Iterable[Finding], begun: Container[str]) -> None:
+    """Refuse to pass over a table that was polled until its right was taken away.
+
+    Args:
+        findings: What a source has to say now.
+        begun: Names of the tables that were polled before.
+
+    Raises:
+        ConfigError: One of them may not be read; its mark stays where it is.
+    """
+    lost = [f for f in findings if f.code == _NO_SELECT and str(f.table) in begun]
+    if lost:
+        raise ConfigError(
+            "; ".join(f.message for f in lost), remedy="; ".join(f.remedy for f in lost)
+        )

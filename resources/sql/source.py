@@ -23,7 +23,7 @@ from resources.model.patterns import selects
 from resources.model.position import PollMark, PollPosition, Position, ServerIdentity
 from resources.model.source import ChunkRows, Finding
 from resources.model.table import TableId, TableSchema
-from resources.sql.findings import no_tables
+from resources.sql.findings import no_tables, require_readable
 from resources.sql.flavor import PollTable
 from resources.sql.flavors import ZeroDates, open_flavor
 from resources.sql.marks import all_ends, count_rows
@@ -152,10 +152,12 @@ class SqlPollingSource:
         Raises:
             ServerChanged: The server is not the one of `start`.
             SourceUnavailable: It cannot be reached.
+            ConfigError: A table of `start` may not be read any more.
             SchemaMismatch: A table changed while it was read.
         """
         begin = self._own(start)
-        described = self._describe(self.list_tables())[0]
+        described, findings = self._describe(self.list_tables())
+        require_readable(findings, begin.marks)
         stream = PollStream(
             flavor=self._flavor,
             tables={str(table.id): table for table in described},

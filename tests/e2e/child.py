@@ -15,6 +15,7 @@ from typing import Any
 from cdc_assets.engine.pipeline import EngineOptions, Pipeline
 from cdc_assets.engine.run import run_snapshot, run_sync
 from cdc_assets.engine.sharing import join_log
+from resources.model.source import Source
 from resources.model.table import TableId
 from resources.mysql.binlog.options import ZeroDates
 from resources.mysql.connection import MySQLSettings
@@ -25,6 +26,7 @@ from resources.sinks.duckdb import DuckDBSink
 from resources.sinks.mysql import MySQLSink
 from resources.sinks.parquet import ParquetSink
 from resources.sinks.postgres import PostgresSink
+from resources.sql.source import SqlPollingSource
 from resources.stores.change_log import ChangeLog
 from resources.stores.database import StateDatabase
 from tests.processes import CONTEXT
@@ -53,6 +55,7 @@ class Setup:
         parquet: Place of the Parquet tables that take them, likewise.
         name: The pipeline's name.
         stops: Whether a run may leave tables stopped and still end well.
+        polled: URL of the source if its tables are polled; `settings` are not looked at then.
         log: The change log's name, if other sinks share it.
         siblings: Names of their pipelines.
     """
@@ -72,6 +75,7 @@ class Setup:
     parquet: str = ""
     name: str = "p"
     stops: bool = False
+    polled: str = ""
     log: str = ""
     siblings: tuple[str, ...] = ()
 
@@ -93,13 +97,20 @@ def open_pipeline(setup: Setup, zero_dates: ZeroDates = "null") -> Pipeline:
     }
     selected = json.dumps({"include": patterns, "exclude": []})
     options = EngineOptions(selected, **{**defaults, **setup.options})
-    source = MySQLSource(
-        setup.settings,
-        pipeline=f"{setup.database}_{setup.log or setup.name}",
-        include=patterns,
-        watched=options.watched,
-        zero_dates=zero_dates,
-    )
+    name = f"{setup.database}_{setup.log or setup.name}"
+    source: Source
+    if setup.polled:
+        source = SqlPollingSource(
+            setup.polled, pipeline=name, include=patterns, connect_args={"tls": "off"}
+        )
+    else:
+        source = MySQLSource(
+            setup.settings,
+            pipeline=name,
+            include=patterns,
+            watched=options.watched,
+            zero_dates=zero_dates,
+        )
     db = StateDatabase(f"sqlite:///{setup.home}/state.db")
     shared = setup.log or setup.name
     log = ChangeLog(db, shared, str(setup.home / f"log-{shared}"))

@@ -17,11 +17,11 @@ from tests.e2e.equality import histories_end_equal
 
 @pytest.mark.nightly
 @pytest.mark.timeout(0)
-def test_random_dml_with_kills_ends_equal_in_clickhouse(mysql: Any, tmp_path: Path) -> None:
+def test_random_dml_with_kills_ends_equal_in_clickhouse(mysql_family: Any, tmp_path: Path) -> None:
     def target(home: Path, database: str) -> dict[str, Any]:
         return {"clickhouse": str(home / "clickhouse")}
 
-    histories_end_equal(mysql, tmp_path, "to_clickhouse", target, shown)
+    histories_end_equal(mysql_family, tmp_path, "to_clickhouse", target, shown)
 
 
 def shown(setup: child.Setup, table: str) -> list[tuple[Any, ...]]:

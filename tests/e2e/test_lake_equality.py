@@ -29,14 +29,16 @@ ROOMS = {
 @pytest.mark.nightly
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("kind", ROOMS)
-def test_random_dml_with_kills_ends_equal_in_a_lake(mysql: Any, tmp_path: Path, kind: str) -> None:
+def test_random_dml_with_kills_ends_equal_in_a_lake(
+    mysql_family: Any, tmp_path: Path, kind: str
+) -> None:
     def target(home: Path, database: str) -> dict[str, Any]:
         return {kind: str(home / "lake")}
 
     def rows(setup: child.Setup, table: str) -> list[tuple[Any, ...]]:
         return read_by_others(ROOMS[kind], getattr(setup, kind), TargetId(setup.database, table))
 
-    histories_end_equal(mysql, tmp_path, f"to_{kind}", target, rows)
+    histories_end_equal(mysql_family, tmp_path, f"to_{kind}", target, rows)
 
 
 def read_by_others(room: LakeRoom, place: str, target: TargetId) -> list[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from tests.sinks.mysql_room import mysql_room as mysql_room
 @pytest.mark.nightly
 @pytest.mark.timeout(0)
 def test_random_dml_with_kills_ends_equal_in_mysql(
-    mysql: Any, mysql_room: MySQLRoom, tmp_path: Path
+    mysql_family: Any, mysql_room: MySQLRoom, tmp_path: Path
 ) -> None:
     def target(home: Path, database: str) -> dict[str, Any]:
         mysql_room.enter(database)
@@ -27,4 +27,4 @@ def test_random_dml_with_kills_ends_equal_in_mysql(
         with mysql_room.server.connect() as there:
             return oracle.mysql_rows(there, setup.database, table)
 
-    histories_end_equal(mysql, tmp_path, "to_mysql", target, rows)
+    histories_end_equal(mysql_family, tmp_path, f"{mysql_family.kind}_to_mysql", target, rows)

@@ -17,7 +17,7 @@ from tests.sinks.postgres_room import room as room
 @pytest.mark.nightly
 @pytest.mark.timeout(0)
 def test_random_dml_with_kills_ends_equal_in_postgres(
-    mysql: Any, room: Room, tmp_path: Path
+    mysql_family: Any, room: Room, tmp_path: Path
 ) -> None:
     def target(home: Path, database: str) -> dict[str, Any]:
         return {"postgres": room.url(room.database(str(home)))}
@@ -26,4 +26,4 @@ def test_random_dml_with_kills_ends_equal_in_postgres(
         with room.connect(room.database(str(setup.home))) as there:
             return oracle.postgres_rows(there, setup.database, table)
 
-    histories_end_equal(mysql, tmp_path, "to_postgres", target, rows)
+    histories_end_equal(mysql_family, tmp_path, "to_postgres", target, rows)

@@ -18,6 +18,15 @@ from resources.sinks.clickhouse_connection import ClickHouse
 from resources.sinks.clickhouse_ddl import LEDGER_TABLES
 from resources.sinks.clickhouse_names import quote
 
+WORDS = {
+    "text": "Nullable(String)",
+    "number": "Nullable(Int32)",
+    "schema": "DATABASE",
+    "required": "String",
+    "kind": "ENGINE = ReplacingMergeTree ORDER BY id",
+}
+"""What the statements of `hands_sql` say here."""
+
 
 class Room:
     """Empty engines by place; a place is given up when another is asked for."""

@@ -47,6 +47,10 @@ class Disk:
         """Give back what was filled."""
         self._filler.unlink()
 
+    def resize(self, megabytes: int) -> None:
+        """Make it a disk of another size, with what is on it."""
+        _mount("-o", f"remount,size={megabytes}m", str(self.folder))
+
 
 @contextmanager
 def small_disk(
@@ -57,18 +61,21 @@ def small_disk(
     options = f"size={megabytes}m"
     if owner:
         options += f",uid={owner[0]},gid={owner[1]},mode=700"
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    subprocess.run(command, check=True, capture_output=True)
+    _mount("-t", "tmpfs", "-o", options, "tmpfs", str(folder))
     try:
         yield Disk(folder)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def big_rows() -> pa.Table:
-    """Rows of TARGET with random texts, from the number 1000 on."""
+def _mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True, capture_output=True)
+
+
+def big_rows(first: int = 1000) -> pa.Table:
+    """Rows of TARGET with random texts, numbered from `first` on."""
     size = 2000
-    return rows_of({1000 + i: os.urandom(size // 2).hex() for i in range(BIG // size)})
+    return rows_of({first + i: os.urandom(size // 2).hex() for i in range(BIG // size)})
 
 
 def require_survived(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import pytest
 
@@ -14,7 +13,7 @@ from tests.armed import armed
 from tests.contracts.fewer import fewer
 from tests.contracts.sink_shared_steps import ALL_STEPS
 from tests.contracts.sink_suite import SinkSuite
-from tests.sinks.clickhouse_room import Countdown, Room
+from tests.sinks.clickhouse_room import WORDS, Countdown, Room
 from tests.sinks.clickhouse_room import room as room
 from tests.sinks.hands_sql import SqlHands
 from tests.strategies import COLUMN_TYPES, VECTOR, WIDE_DECIMALS
@@ -74,13 +73,7 @@ class TestClickHouseSink(InRoom, SinkSuite):
 class TestClickHouseByHand(InRoom, SqlHands):
     """Another client of the engine."""
 
-    words: ClassVar[dict[str, str]] = {
-        "text": "Nullable(String)",
-        "number": "Nullable(Int32)",
-        "schema": "DATABASE",
-        "required": "String",
-        "kind": "ENGINE = ReplacingMergeTree ORDER BY id",
-    }
+    words = WORDS
 
     def run(self, sink: Sink, place: str, statements: tuple[str, ...]) -> None:
         self.room.run(*statements)

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clickhouse_connect import get_client
+from clickhouse_connect.driver.client import Client
 
 from resources.errors import ConfigError, SinkUnavailable, TransientError
 from resources.sinks.clickhouse import ClickHouseSink
 from resources.sinks.clickhouse_errors import translate
-from resources.sinks.contract import Watermark
+from resources.sinks.contract import Sink, Watermark
 from tests.contracts.sink_shared_steps import ALL_STEPS
 from tests.contracts.sink_steps import (
     FEED,
@@ -29,6 +31,8 @@ from tests.contracts.sink_steps import (
     rows_of,
 )
 from tests.servers.clickhouse_http import PASSWORD
+from tests.sinks.clickhouse_room import WORDS
+from tests.sinks.hands_sql import SqlHands
 from tests.strategies import comparable
 
 
@@ -61,6 +65,10 @@ class HttpServer:
         given: dict[str, Any] = {"password": PASSWORD, "secure": False, "connect_timeout": 3}
         return ClickHouseSink(host="127.0.0.1", port=self.port, **(given | options))
 
+    def client(self) -> Client:
+        """The connection of somebody else."""
+        return get_client(host="127.0.0.1", port=self.port, password=PASSWORD)
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
@@ -68,6 +76,29 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.mark.nightly
+class TestClickHouseOverHttpByHand(SqlHands):
+    """Changes by another client of the server, as a person with its console would make them."""
+
+    words = WORDS
+    server: HttpServer
+
+    @pytest.fixture(autouse=True)
+    def _server(self, server: HttpServer) -> None:
+        type(self).server = server
+
+    def open(self, place: str) -> ClickHouseSink:
+        sink = self.server.sink()
+        sink.drop_table(TARGET.id)
+        self.run(sink, place, ("DROP DATABASE IF EXISTS shop",))
+        return sink
+
+    def run(self, sink: Sink, place: str, statements: tuple[str, ...]) -> None:
+        with self.server.client() as client:
+            for statement in statements:
+                client.command(statement)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,7 +77,14 @@ def test_mysql_and_mariadb(tmp_path: Path, make: type[FamilyServer]) -> None:
         require_survived(disk, lambda: MySQLSink(**room.options()))
 
 
-def test_clickhouse(tmp_path: Path) -> None:
+def test_clickhouse_embedded(tmp_path: Path) -> None:
+    """In a process of its own, since a process has one engine for good; it is not started again."""
+    command = [sys.executable, "-m", "tests.sinks.fill_clickhouse", str(tmp_path / "disk")]
+    done = subprocess.run(command, timeout=240, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_clickhouse_server(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 256) as disk:
         server = HttpServer(disk.folder / "engine")
         server.start()

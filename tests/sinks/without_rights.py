@@ -30,7 +30,7 @@ from resources.sinks.iceberg import IcebergSink
 from resources.sinks.paimon import PaimonSink
 from resources.sinks.parquet import ParquetSink
 from tests.contracts.sink_steps import FEED, STEPS, TARGET
-from tests.sinks.kill_duckdb import in_child
+from tests.processes import in_child
 
 SINKS: dict[str, Callable[[str], Sink]] = {
     "duckdb": lambda place: DuckDBSink(f"{place}/shop.duckdb", lock_timeout=0.2),
