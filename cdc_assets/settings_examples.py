@@ -185,75 +185,55 @@ sink:
     - options: WITH (autovacuum_vacuum_scale_factor = 0.02)
 """
 
-DELTA = """\
+
+def _lake(type_: str, location: str, own: str) -> str:
+    """Return a lake's example: what every lake has, then its own keys."""
+    return f"""\
 sink:
-  type: delta
-  location: s3://lake/tables
+  type: {type_}
+  location: {location}
   storage:                              # what is left out: AWS_ENDPOINT_URL, AWS_REGION, …
     endpoint: https://s3.example.com
     region: eu-central-1
     access_key_id: cdc
-    secret_access_key: ${env:LAKE_SECRET}
-    # session_token: ${env:LAKE_TOKEN}
-  types: {decimal_overflow: text}
-  existing: {table: create_if_missing, rows: error}
+    secret_access_key: ${{env:LAKE_SECRET}}
+    # session_token: ${{env:LAKE_TOKEN}}
+  types: {{decimal_overflow: text}}
+  existing: {{table: create_if_missing, rows: error}}
   parallel: 2
-  history: 7d
-"""
+{own}"""
 
-ICEBERG = """\
-sink:
-  type: iceberg
-  location: s3://lake/tables
+
+DELTA = _lake("delta", "s3://lake/tables", "  history: 7d\n")
+
+ICEBERG = _lake(
+    "iceberg",
+    "s3://lake/tables",
+    """\
+  history: 7d
   catalog:                              # a SQLite file in a local `location` needs none
     type: rest
     name: lake
     url: https://catalog.example.com
     options: {warehouse: lake}
     secrets: {credential: "${env:CATALOG_CREDENTIAL}"}
-  storage:                              # what is left out: AWS_ENDPOINT_URL, AWS_REGION, …
-    region: eu-central-1
-    access_key_id: cdc
-    secret_access_key: ${env:LAKE_SECRET}
-  types: {decimal_overflow: text}
-  existing: {table: create_if_missing, rows: error}
   table_properties: {commit.retry.num-retries: "10"}
-  parallel: 2
-  history: 7d
-"""
+""",
+)
 
-PAIMON = """\
-sink:
-  type: paimon
-  location: s3://lake/warehouse
-  storage:                              # what is left out: AWS_ENDPOINT_URL, AWS_REGION, …
-    endpoint: https://s3.example.com
-    region: eu-central-1
-    access_key_id: cdc
-    secret_access_key: ${env:LAKE_SECRET}
-  types: {decimal_overflow: text}
-  existing: {table: create_if_missing, rows: error}
+PAIMON = _lake(
+    "paimon",
+    "s3://lake/warehouse",
+    """\
+  history: 7d
   buckets: 4
   daily_tags: 30
   merge_engine: deduplicate
   table_options: {changelog-producer: lookup}
-  parallel: 2
-  history: 7d
-"""
+""",
+)
 
-PARQUET = """\
-sink:
-  type: parquet
-  location: s3://lake/files
-  storage:                              # what is left out: AWS_ENDPOINT_URL, AWS_REGION, …
-    endpoint: https://s3.example.com
-    region: eu-central-1
-    access_key_id: cdc
-    secret_access_key: ${env:LAKE_SECRET}
-  types: {decimal_overflow: text}
-  existing: {table: create_if_missing, rows: error}
-  parallel: 2
-"""
+PARQUET = _lake("parquet", "s3://lake/files", "")
 
 MYSQL_SINK = """\
 sink:

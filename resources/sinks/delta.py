@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from resources.errors import ConfigError
+from resources.sinks.decimal_text import keeps_as_text
 from resources.sinks.delta_log import DeltaLog
 from resources.sinks.lake import LakeSink
 from resources.sinks.lake_store import LakeStore
@@ -35,11 +35,7 @@ class DeltaSink(LakeSink):
         storage: Mapping[str, str] | None = None,
         types: Mapping[str, str] | None = None,
     ) -> None:
-        if types and dict(types) != {"decimal_overflow": "text"}:
-            raise ConfigError(
-                f"the Delta sink does not know the type settings {sorted(types)} as given",
-                remedy="types: {decimal_overflow: text}",
-            )
+        text_decimals = keeps_as_text("Delta", types)
         store = LakeStore(location, storage)
-        known = LakeTypes(narrow_integers=True, text_decimals=bool(types))
+        known = LakeTypes(narrow_integers=True, text_decimals=text_decimals)
         super().__init__(store, DeltaLog(store, known))

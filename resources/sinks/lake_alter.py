@@ -6,7 +6,7 @@ files written anew, every value exact, and put in place at once with the new col
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
@@ -76,16 +76,33 @@ class LakeColumns:
         stored = self._format.types.stored_schema(plan.after)
         folder, prefix = self._format.folder(target), f"{self._format.staging}part-"
         writer = FileWriter(self._store, folder, stored, live.partition_by, prefix)
-        try:
+        reader = FileReader(self._store, folder, self._format.types.stored_schema(live.schema))
+
+        def commit(files: tuple[DataFile, ...]) -> None:
+            self._format.commit(target, live, Change("alter", files, schema=plan.after))
+
+        self._rewrite(target, live, plan, reader, writer, commit)
+
+    def _rewrite(
+        self,
+        target: TargetId,
+        live: Snapshot,
+        plan: ColumnPlan,
+        reader: FileReader,
+        writer: FileWriter,
+        commit: Callable[[tuple[DataFile, ...]], None],
+    ) -> None:
+        """Write every row anew with the columns as planned, and commit the files."""
+        with writer.abandoned_on_error():
             with against(self._format, target, live):
-                self._rewrite(target, live, plan, writer)
+                for file in live.files:
+                    for part in reader.batches(file):
+                        rows = change_columns(target, from_storage(part, live.schema), plan.changes)
+                        writer.write(to_storage(rows.select(plan.after.names), self._format.types))
             files = writer.finish()
             failpoint("sink.before_commit")
-        except Exception:
-            writer.abandon()
-            raise
         try:
-            self._format.commit(target, live, Change("alter", files, schema=plan.after))
+            commit(files)
         except LostRace:
             if not self._is_there(target, files):
                 writer.abandon()
@@ -95,17 +112,6 @@ class LakeColumns:
         """Return whether a commit without an answer is there after all."""
         paths = {name for f in self._live(target).files for name in (f.path, f.name)}
         return any(f.path in paths for f in files)
-
-    def _rewrite(
-        self, target: TargetId, live: Snapshot, plan: ColumnPlan, writer: FileWriter
-    ) -> None:
-        before = self._format.types.stored_schema(live.schema)
-        reader = FileReader(self._store, self._format.folder(target), before)
-        for file in live.files:
-            for part in reader.batches(file):
-                rows = from_storage(part, live.schema)
-                rows = change_columns(target, rows, plan.changes)
-                writer.write(to_storage(rows.select(plan.after.names), self._format.types))
 
     def _live(self, target: TargetId) -> Snapshot:
         live = self._format.read(target)

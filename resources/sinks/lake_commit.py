@@ -67,8 +67,8 @@ class LakeCommits:
             failpoint("sink.after_fence")
             changes = self.changes(target, live)
             try:
-                with against(self._format, target.id, live):
-                    change = built(build, changes)
+                with against(self._format, target.id, live), changes.writer.abandoned_on_error():
+                    change = build(changes)
                 self.commit(target.id, live, change, fence.feed, next_state(old, mark))
             except LostRace:
                 changes.writer.abandon()
@@ -153,15 +153,6 @@ def against(format: LakeFormat, target: TargetId, live: Snapshot) -> Iterator[No
         now = format.read(target)
         if now is None or {f.path for f in now.files} != {f.path for f in live.files}:
             raise LostRace from None
-        raise
-
-
-def built(build: Callable[[LakeChanges], Change], changes: LakeChanges) -> Change:
-    """Build a change; what was written for it is deleted if it fails."""
-    try:
-        return build(changes)
-    except Exception:
-        changes.writer.abandon()
         raise
 
 

@@ -34,15 +34,11 @@ def join_small_files(
     folder = format.folder(target)
     reader = FileReader(store, folder, stored)
     writer = FileWriter(store, folder, stored, live.partition_by, f"{format.staging}part-")
-    try:
-        with against(format, target, live):
-            for file in small:
-                for rows in reader.batches(file):
-                    writer.write(rows)
-            files = writer.finish()
-    except Exception:
-        writer.abandon()
-        raise
+    with writer.abandoned_on_error(), against(format, target, live):
+        for file in small:
+            for rows in reader.batches(file):
+                writer.write(rows)
+        files = writer.finish()
     if len(files) >= len(small):
         writer.abandon()
         return 0, 0

@@ -105,6 +105,15 @@ class FileWriter:
                 self._store.delete(f"{self._folder}/{path}")
         self._open, self._done = {}, []
 
+    @contextmanager
+    def abandoned_on_error(self) -> Iterator[None]:
+        """Delete what was written if the work within fails: no commit will name it."""
+        try:
+            yield
+        except BaseException:
+            self.abandon()
+            raise
+
     def _split(self, rows: pa.Table) -> Iterator[tuple[Partition, pa.Table]]:
         if not self._partition_by or not rows.num_rows:
             if rows.num_rows:

@@ -23,7 +23,6 @@ from resources.sinks.lake_commit import (
     ATTEMPTS,
     LakeCommits,
     against,
-    built,
     next_state,
     too_many,
 )
@@ -197,15 +196,12 @@ class LakeLanding:
         changes = self._commits.changes(target, live)
         count = sum(f.rows or 0 for f in files) - conflicts
 
-        def build(changes: LakeChanges) -> Change:
+        with against(self._format, target.id, live), changes.writer.abandoned_on_error():
             fold = self._fold(changes, load, files)
             found = np.array(sorted(fold.conflicts()), np.int64)
             if len(found) != conflicts:
                 raise shape.conflicts_changed(target.id, load.id, conflicts, len(found))
-            return fold.change(keep, found)
-
-        with against(self._format, target.id, live):
-            change = built(build, changes)
+            change = fold.change(keep, found)
         failpoint("sink.finish.after_watermark")
         try:
             self._commits.commit(

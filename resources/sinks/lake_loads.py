@@ -139,15 +139,12 @@ class LakeLoads:
         """Write a chunk and then its mark; returns its rows. The parts are checked already."""
         writer, schema = self._writer(load, number)
         count = 0
-        try:
+        with writer.abandoned_on_error():
             for part in parts:
                 writer.write(part)
                 count += part.num_rows
                 failpoint("sink.load.after_rows")
             files = writer.finish()
-        except BaseException:
-            writer.abandon()
-            raise
         failpoint("sink.before_commit")
         self._store.write(self._mark(load, str(number)), _marked(Chunk(count, files), schema))
         failpoint("sink.load.after_mark")

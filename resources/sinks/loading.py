@@ -118,11 +118,6 @@ class Begun(Protocol):
     """A load as an engine's ledger has it."""
 
     @property
-    def id(self) -> str:
-        """Its name."""
-        ...
-
-    @property
     def feed(self) -> Feed:
         """Who began it."""
         ...
@@ -140,7 +135,7 @@ def own_load(load: L | None, target: TargetId, load_id: str, feed: Feed) -> L:
     if load is None:
         raise shape.no_load(target, load_id)
     if load.feed != feed:
-        raise shape.load_of_another(target, load.id, str(load.feed))
+        raise shape.load_of_another(target, load_id, str(load.feed))
     return load
 
 

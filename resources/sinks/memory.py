@@ -9,11 +9,8 @@ anywhere before leaves the old state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -35,29 +32,14 @@ from resources.sinks.contract import (
     Watermark,
     Written,
 )
-from resources.sinks.fence import check_token
-from resources.sinks.memory_state import (
-    STORES,
-    Load,
-    State,
-    Store,
-    fits,
-    load_of,
-    move_watermark,
-    open_load,
-)
+from resources.sinks.loading import LoadingSink
+from resources.sinks.memory_loads import MemoryLoads
+from resources.sinks.memory_state import STORES, Store, fits, fitting, move_watermark
 from resources.sinks.shape import (
     check_append,
-    check_keep,
     check_merge,
-    check_owner,
     check_rows,
-    conflicts_changed,
-    load_of_another,
-    misfit,
     misfit_finding,
-    no_load,
-    no_table,
     shape_findings,
     show_schema,
     target_schema,
@@ -66,7 +48,7 @@ from resources.sinks.shape import (
 Reject = Callable[[str, Any], bool]
 
 
-class MemorySink:
+class MemorySink(LoadingSink):
     """A sink in this process's memory.
 
     Args:
@@ -84,6 +66,7 @@ class MemorySink:
     def __init__(self, name: str = "default", *, reject: Reject | None = None) -> None:
         self._store = STORES.setdefault(name, Store())
         self._reject = reject
+        self._loads = MemoryLoads(self._store, self._refuse_rejected)
 
     def check_table(self, target: TargetTable) -> list[Finding]:
         """Return findings about names, key, and a table of that name with other columns."""
@@ -101,28 +84,28 @@ class MemorySink:
 
     def create_table(self, target: TargetTable) -> None:
         """Create the table if it is missing."""
-        with self._transaction() as state:
+        with self._store.transaction() as state:
             state.tables.setdefault(target.id, target_schema(target).empty_table())
 
     def drop_table(self, target: TargetId) -> None:
         """Drop the table, its watermarks and loads."""
-        with self._transaction() as state:
+        with self._store.transaction() as state:
             state.tables.pop(target, None)
             state.loads = {k: v for k, v in state.loads.items() if k[0] != target}
             state.watermarks = {k: w for k, w in state.watermarks.items() if k[0] != target}
 
     def read_table(self, target: TargetId) -> pa.Table:
         """Return all rows."""
-        return self._live(self._store.state, target)
+        return self._store.state.live(target)
 
     def count_rows(self, target: TargetId) -> int:
         """Return the number of rows."""
-        return int(self._live(self._store.state, target).num_rows)
+        return int(self._store.state.live(target).num_rows)
 
     def alter_table(self, target: TargetId, changes: Sequence[ColumnChange]) -> None:
         """Change a table's columns in one transaction; see `Sink.alter_table`."""
-        with self._transaction() as state:
-            live = self._live(state, target)
+        with self._store.transaction() as state:
+            live = state.live(target)
             for planned in self._plan(live, target, changes).changes:
                 live = tables.altered(target, live, planned)
                 failpoint("sink.alter.after_change")
@@ -131,7 +114,7 @@ class MemorySink:
 
     def render_changes(self, target: TargetId, changes: Sequence[ColumnChange]) -> list[str]:
         """Return the changes `alter_table` would make, in words."""
-        live = self._live(self._store.state, target)
+        live = self._store.state.live(target)
         plan = self._plan(live, target, changes)
         return [tables.described(target, planned) for planned in plan.changes]
 
@@ -160,8 +143,8 @@ class MemorySink:
     ) -> Written:
         """Delete and upsert by key in one transaction; see `Sink.merge`."""
         check_merge(target, upserts, deletes, fence.feed)
-        with self._transaction() as state:
-            live = self._fitting(state, target)
+        with self._store.transaction() as state:
+            live = fitting(state, target)
             move_watermark(state, target.id, fence)
             failpoint("sink.after_fence")
             touched = {*tables.keys(target, upserts), *tables.keys(target, deletes)}
@@ -170,15 +153,15 @@ class MemorySink:
             live = tables.where(live, (not (mine and key in touched) for key, mine in found))
             failpoint("sink.after_delete")
             self._refuse_rejected(target, upserts, live)
-            state.tables[target.id] = _added(live, upserts)
+            state.tables[target.id] = tables.added(live, upserts)
             failpoint("sink.after_insert")
         failpoint("sink.after_commit")
         return Written(upserts.num_rows, deletes.num_rows)
 
     def truncate(self, target: TargetTable, fence: Fence) -> int:
         """Delete all rows, of a shared target the feed's; see `Sink.truncate`."""
-        with self._transaction() as state:
-            live = self._fitting(state, target)
+        with self._store.transaction() as state:
+            live = fitting(state, target)
             move_watermark(state, target.id, fence)
             failpoint("sink.after_fence")
             own = tables.is_own(target, live, fence.feed)
@@ -190,12 +173,12 @@ class MemorySink:
     def append(self, target: TargetTable, rows: pa.Table, fence: Fence) -> Written:
         """Add rows in one transaction; see `Sink.append`."""
         check_append(target, rows, fence.feed)
-        with self._transaction() as state:
-            live = self._fitting(state, target)
+        with self._store.transaction() as state:
+            live = fitting(state, target)
             move_watermark(state, target.id, fence)
             failpoint("sink.after_fence")
             self._refuse_rejected(target, rows, live)
-            state.tables[target.id] = _added(live, rows)
+            state.tables[target.id] = tables.added(live, rows)
             failpoint("sink.after_insert")
         failpoint("sink.after_commit")
         return Written(rows.num_rows)
@@ -210,147 +193,14 @@ class MemorySink:
 
         return bisect_rejected(rows.num_rows, trial)
 
-    def begin_load(self, target: TargetTable, load_id: str, feed: Feed) -> None:
-        """Start a load or keep the one of this id; see `Sink.begin_load`."""
-        with self._transaction() as state:
-            load = state.loads.get((target.id, load_id))
-            if load is None:
-                others = state.loads.items()
-                state.loads = {k: v for k, v in others if (k[0], v.feed) != (target.id, feed)}
-                state.loads[target.id, load_id] = Load(feed, target_schema(target))
-            elif load.feed != feed:
-                raise load_of_another(target.id, load_id, str(load.feed))
-            failpoint("sink.load.after_begin")
-
-    def loaded_chunks(self, target: TargetId, load_id: str) -> dict[int, int]:
-        """Return the chunks that are in, and their row counts."""
-        load = self._store.state.loads.get((target, load_id))
-        if load is None:
-            return {}
-        return {number: rows.num_rows for number, rows in load.chunks.items()}
-
-    def load_chunk(
-        self, target: TargetTable, load_id: str, chunk: int, rows: Iterable[pa.Table]
-    ) -> int:
-        """Keep a chunk of a load unless it is there already; see `Sink.load_chunk`."""
-        with self._transaction() as state:
-            load = open_load(state, target, load_id)
-            if chunk in load.chunks:
-                return int(load.chunks[chunk].num_rows)
-            if load.finished is not None:
-                raise no_load(target.id, load_id)
-            loaded = load.schema.empty_table()
-            for part in rows:
-                check_rows(target, part, target_schema(target))
-                check_owner(target, part, load.feed)
-                self._refuse_rejected(target, part, None)
-                loaded = _added(loaded, part)
-                failpoint("sink.load.after_rows")
-            chunks = {**load.chunks, chunk: loaded}
-            state.loads[target.id, load_id] = replace(load, chunks=chunks)
-            failpoint("sink.load.after_mark")
-        failpoint("sink.load.after_commit")
-        return int(loaded.num_rows)
-
-    def load_conflicts(self, target: TargetTable, load_id: str, feed: Feed) -> pa.Table:
-        """Return the loaded rows whose keys other feeds have; see `Sink.load_conflicts`."""
-        state = self._store.state
-        load = load_of(state, target, load_id, feed)
-        rows, live = load.rows(), state.tables.get(target.id)
-        if not target.owner or load.finished is not None or live is None:
-            return rows.slice(0, 0)
-        in_live = tables.in_live_types(target, live.schema, rows)
-        foreign = tables.foreign_owners(target, live, in_live)
-        rows = rows.take(pa.array(list(foreign), pa.int64()))
-        index = rows.schema.get_field_index(target.owner)
-        owners = pa.array(list(foreign.values()), rows.schema.field(index).type)
-        return rows.set_column(index, target.owner, owners)
-
-    def finish_load(
-        self,
-        target: TargetTable,
-        load_id: str,
-        fence: Fence,
-        consistent_from: int,
-        *,
-        keep: Sequence[str] = (),
-        conflicts: int = 0,
-    ) -> int:
-        """Put the loaded rows in the live table's place; see `Sink.finish_load`."""
-        with self._transaction() as state:
-            load = load_of(state, target, load_id, fence.feed)
-            if load.finished is not None:
-                return load.finished
-            check_token(target.id, state.watermarks.get((target.id, fence.feed)), fence)
-            live, rows = state.tables.get(target.id), load.rows()
-            check_keep(target, None if live is None else live.schema, keep)
-            found, count = 0, int(rows.num_rows)
-            if target.existing == "kept" and not (keep or target.owner):
-                self._fitting(state, target)
-            if live is not None and (target.owner or keep):
-                folded = tables.fold(target, live, rows, fence.feed, keep)
-                failpoint("sink.finish.after_delete")
-                found, count = folded.conflicts, int(folded.new.num_rows)
-                rows = pa.concat_tables([folded.others, folded.new])
-                failpoint("sink.finish.after_insert")
-            if found != conflicts:
-                raise conflicts_changed(target.id, load_id, conflicts, found)
-            state.tables[target.id] = rows
-            failpoint("sink.finish.after_swap")
-            state.loads[target.id, load_id] = replace(load, finished=count)
-            mark = Watermark(fence.new, consistent_from, fence.token)
-            state.watermarks[target.id, fence.feed] = mark
-            failpoint("sink.finish.after_watermark")
-        failpoint("sink.finish.after_commit")
-        return count
-
-    def abandon_load(self, target: TargetId, load_id: str) -> None:
-        """Forget a load."""
-        with self._transaction() as state:
-            load = state.loads.get((target, load_id))
-            if load is not None and load.finished is None:
-                del state.loads[target, load_id]
-
     def close(self) -> None:
         """Do nothing: the tables outlive the sink."""
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[State]:
-        with self._store.lock:
-            state = self._store.state.copy()
-            yield state
-            failpoint("sink.before_commit")
-            self._store.state = state
-
-    def _live(self, state: State, target: TargetId) -> pa.Table:
-        if target not in state.tables:
-            raise no_table(target)
-        return state.tables[target]
 
     def _plan(
         self, live: pa.Table, target: TargetId, changes: Sequence[ColumnChange]
     ) -> ColumnPlan:
         rules = ColumnRules(self.capabilities.schema_changes, str, pa.DataType.equals)
         return plan_changes(target, live.schema, changes, rules)
-
-    def _fitting(self, state: State, target: TargetTable) -> pa.Table:
-        live = self._live(state, target.id)
-        if not fits(live.schema, target_schema(target)):
-            raise misfit(target.id, show_schema(live.schema), show_schema(target_schema(target)))
-        return live
 
     def _refuse_rejected(self, target: TargetTable, rows: pa.Table, live: pa.Table | None) -> None:
         refusal = self._refusal(target, rows, live)
@@ -372,7 +222,3 @@ class MemorySink:
         for index, other in foreign.items():
             return Refusal("", tables.foreign_message(target, rows, index, other))
         return None
-
-
-def _added(live: pa.Table, rows: pa.Table) -> pa.Table:
-    return pa.concat_tables([live, rows.select(live.column_names).cast(live.schema)])

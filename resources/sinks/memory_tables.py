@@ -36,6 +36,16 @@ def where(rows: pa.Table, chosen: Iterable[bool]) -> pa.Table:
     return rows.filter(pa.array(np.fromiter(chosen, dtype=bool, count=rows.num_rows)))
 
 
+def shaped(schema: pa.Schema, rows: pa.Table) -> pa.Table:
+    """Return rows with the columns of a schema, in its order and types."""
+    return rows.select(schema.names).cast(schema)
+
+
+def added(live: pa.Table, rows: pa.Table) -> pa.Table:
+    """Return a table with rows behind its own."""
+    return pa.concat_tables([live, shaped(live.schema, rows)])
+
+
 def is_own(target: TargetTable, rows: pa.Table, feed: Feed) -> list[bool]:
     """Return per row whether it belongs to a feed: all do in a target of one feed."""
     if not target.owner:

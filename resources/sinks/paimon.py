@@ -15,6 +15,7 @@ from resources.errors import ConfigError
 from resources.model.source import Finding
 from resources.sinks import shape
 from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.decimal_text import keeps_as_text
 from resources.sinks.lake import LakeSink
 from resources.sinks.lake_check import require_types
 from resources.sinks.lake_files import FileReader
@@ -72,11 +73,7 @@ class PaimonSink(LakeSink):
         merge_engine: str = DEDUPLICATE,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        if types and dict(types) != {"decimal_overflow": "text"}:
-            raise ConfigError(
-                f"the Paimon sink does not know the type settings {sorted(types)} as given",
-                remedy="types: {decimal_overflow: text}",
-            )
+        text_decimals = keeps_as_text("Paimon", types)
         made = dict(options or {})
         wrong = [n for n in OWN if n in made] + refused_options(made)
         wrong += [f"{ENGINE}: {merge_engine}"] * (merge_engine not in ENGINES)
@@ -86,7 +83,7 @@ class PaimonSink(LakeSink):
                 remedy="docs/paimon.md has what is the sink's to say, and what it does not keep",
             )
         store = ParquetStore(location, storage)
-        known = LakeTypes(narrow_integers=True, text_decimals=bool(types))
+        known = LakeTypes(narrow_integers=True, text_decimals=text_decimals)
         tables = PaimonTables(store, known, daily_tags, merge_engine)
         super().__init__(store, tables)
         self._tables = tables

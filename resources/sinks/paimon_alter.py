@@ -17,10 +17,7 @@ from resources.model.column_change import AddColumn, DropColumn, RenameColumn, R
 from resources.sinks.column_plan import ColumnPlan, PlannedChange
 from resources.sinks.contract import TargetId
 from resources.sinks.lake_alter import LakeColumns
-from resources.sinks.lake_commit import against
-from resources.sinks.lake_convert import change_columns
-from resources.sinks.lake_format import Change, DataFile, LostRace, Snapshot
-from resources.sinks.lake_types import from_storage, to_storage
+from resources.sinks.lake_format import Change, DataFile, Snapshot
 from resources.sinks.paimon_files import PaimonWriter
 from resources.sinks.paimon_read import PaimonReader
 from resources.sinks.paimon_schema import ids_of
@@ -45,40 +42,20 @@ class PaimonColumns(LakeColumns):
             failpoint("sink.before_commit")
             format.rename(now, table)
             return
-        writer = PaimonWriter(self._place, now.folder, table, now.sequence + 1)
-        try:
-            with against(format, target, live):
-                self._write(target, now, plan, writer)
-            files = writer.finish()
-            failpoint("sink.before_commit")
-        except Exception:
-            writer.abandon()
-            raise
-        try:
+        place = cast(ParquetStore, self._store)
+        reader = PaimonReader(place, target, now)
+        writer = PaimonWriter(place, now.folder, table, now.sequence + 1)
+
+        def commit(files: tuple[DataFile, ...]) -> None:
             format.replace(now, table, Change("alter", files))
-        except LostRace:
-            if not self._is_there(target, files):
-                writer.abandon()
-                raise
+
+        self._rewrite(target, live, plan, reader, writer, commit)
 
     def _is_there(self, target: TargetId, files: Sequence[DataFile]) -> bool:
         """Return whether a commit without an answer is there after all."""
         live = cast(PaimonSnapshot, self._live(target))
         paths = {f.path for bucket in live.buckets.values() for f in bucket}
         return any(f.path in paths for f in files)
-
-    def _write(
-        self, target: TargetId, live: PaimonSnapshot, plan: ColumnPlan, writer: PaimonWriter
-    ) -> None:
-        reader = PaimonReader(self._place, target, live)
-        for file in live.files:
-            for part in reader.batches(file):
-                rows = change_columns(target, from_storage(part, live.schema), plan.changes)
-                writer.write(to_storage(rows.select(plan.after.names), self._format.types))
-
-    @property
-    def _place(self) -> ParquetStore:
-        return cast(ParquetStore, self._store)
 
 
 class _Columns:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as fs
@@ -22,7 +21,7 @@ from resources.errors import CdcError
 from resources.sinks.parquet_store import ParquetStore
 
 
-class StoreIO(FileIO):  # type: ignore[misc]
+class StoreIO(FileIO):  # type: ignore[misc]  # no types in pypaimon
     """The file system of pypaimon over one store.
 
     Args:
@@ -91,7 +90,7 @@ class _Whole:
     def __enter__(self) -> _Whole:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:  # noqa: ANN401
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._store.write(self._name, b"".join(self._parts))
 

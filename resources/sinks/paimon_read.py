@@ -28,6 +28,7 @@ from resources.sinks.paimon_io import readable
 from resources.sinks.paimon_schema import ids_of, stored_as
 from resources.sinks.paimon_snapshot import BucketFile, PaimonSnapshot
 from resources.sinks.parquet_store import ParquetStore
+from resources.sinks.sql import insert, select, where_all
 
 Mask = npt.NDArray[np.bool_]
 MEMORY = "1GB"
@@ -207,17 +208,22 @@ class PaimonReader(FileReader):
                         names=[*names, "sequence", "kind", "number"],
                     )
                     connection.register("more", more)
-                    made = "INSERT INTO held" if start else "CREATE TABLE held AS"
-                    connection.execute(f"{made} SELECT * FROM more")  # noqa: S608 - names of our own
+                    rows = select("*", "more")
+                    made = insert("held", "", rows) if start else f"CREATE TABLE held AS {rows}"
+                    connection.execute(made)
                     connection.unregister("more")
                     start += part.num_rows
-            found = connection.sql(
-                f"SELECT ((best >> 2) & ((1::HUGEINT << {_NUMBER_BITS}) - 1))::BIGINT AS number "  # noqa: S608 - names of our own
-                f"FROM (SELECT max((sequence::HUGEINT << {_NUMBER_BITS + 2}) + "
-                f"(number::HUGEINT << 2) + kind) AS best FROM held GROUP BY {', '.join(names)}) "
-                f"WHERE {keep_deleted} OR (best & 3)::TINYINT IN (0, 2)"
-            ).to_arrow_table()
-        return np.asarray(found["number"].to_numpy(), np.int64)
+            best = select(
+                f"max((sequence::HUGEINT << {_NUMBER_BITS + 2}) + (number::HUGEINT << 2) + kind) "
+                "AS best",
+                "held",
+                f"GROUP BY {', '.join(names)}",
+            )
+            number = f"((best >> 2) & ((1::HUGEINT << {_NUMBER_BITS}) - 1))::BIGINT AS number"
+            is_wanted = "" if keep_deleted else "(best & 3)::TINYINT IN (0, 2)"
+            found = connection.sql(select(number, f"({best})", where_all(is_wanted)))
+            numbers = found.to_arrow_table()["number"].to_numpy()
+        return np.asarray(numbers, np.int64)
 
 
 def _is_row(kinds: pa.ChunkedArray) -> Mask:

@@ -29,6 +29,7 @@ from resources.sinks.paimon_options import MERGED_ELSEWHERE, PRODUCER
 from resources.sinks.paimon_read import MEMORY, PaimonReader
 from resources.sinks.paimon_snapshot import BucketFile, PaimonSnapshot
 from resources.sinks.parquet_store import ParquetStore
+from resources.sinks.sql import select
 
 if TYPE_CHECKING:
     from resources.sinks.paimon_table import PaimonTables
@@ -134,7 +135,7 @@ def _sorted_rows(
     ) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.register("source", source)
-        found = connection.sql(f"SELECT * FROM source ORDER BY {order}")  # noqa: S608 - names of our own
+        found = connection.sql(select("*", "source", f"ORDER BY {order}"))
         for batch in found.to_arrow_reader(GROUP_ROWS):
             rows = pa.Table.from_batches([batch]).cast(plain).rename_columns(schema.names)
             columns = [*(rows[n] for n in keys), rows[SEQUENCE], rows[KIND]]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from resources.errors import ConfigError
 from resources.model.source import Finding
 from resources.sinks.contract import TargetId, TargetTable
+from resources.sinks.decimal_text import keeps_as_text
 from resources.sinks.lake import LakeSink
 from resources.sinks.lake_types import LakeTypes
 from resources.sinks.parquet_store import ParquetStore
@@ -43,13 +43,9 @@ class ParquetSink(LakeSink):
         storage: Mapping[str, str] | None = None,
         types: Mapping[str, str] | None = None,
     ) -> None:
-        if types and dict(types) != {"decimal_overflow": "text"}:
-            raise ConfigError(
-                f"the Parquet sink does not know the type settings {sorted(types)} as given",
-                remedy="types: {decimal_overflow: text}",
-            )
+        text_decimals = keeps_as_text("Parquet", types)
         store = ParquetStore(location, storage)
-        known = LakeTypes(narrow_integers=True, text_decimals=bool(types))
+        known = LakeTypes(narrow_integers=True, text_decimals=text_decimals)
         super().__init__(store, ParquetTables(store, known))
 
     def check_table(self, target: TargetTable) -> list[Finding]:

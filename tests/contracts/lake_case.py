@@ -6,6 +6,7 @@ tables, and which of its calls commits. Out: cases that run on every format.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,21 +17,26 @@ import pytest
 from resources.model.table import Column, TableId, TableSchema
 from resources.sinks.contract import TargetId, TargetTable
 from resources.sinks.lake import LakeSink
+from resources.sinks.lake_store import LakeStore
 from resources.sinks.shape import target_schema
+from tests.contracts.left_by_kills import Calls
 from tests.contracts.sink_steps import STEPS, TARGET
 
 WEEK = 7 * 86400
+STORE_WRITES: Calls = tuple((LakeStore, n) for n in ("write", "create", "delete", "delete_folder"))
 Call = tuple[type, str]
 """A method: its class and its name."""
 
 
-class LakeRoom:
-    """What a format's tests know of it; a subclass overrides all that raises here."""
+class LakeRoom(ABC):
+    """What a format's tests know of it."""
 
     stored_types: ClassVar[Mapping[pa.DataType, str]]
     """How columns are stored, in the words of `stored`."""
     commit: ClassVar[Call]
     """What commits a change; it raises nothing if the change is in."""
+    writes: ClassVar[Calls]
+    """All that changes a file of the lake."""
     file_call: ClassVar[Call] = (Path, "mkdir")
     """A call of the file system without which no commit is made."""
     longest_name = 300
@@ -40,21 +46,21 @@ class LakeRoom:
     ending = ""
     """What the names of those folders end in."""
 
+    @abstractmethod
     def make(self, place: str, **options: Any) -> LakeSink:
         """Open the sink at a place."""
-        raise NotImplementedError
 
+    @abstractmethod
     def live(self, sink: LakeSink, target: TargetId = TARGET.id) -> set[str]:
         """Return the paths of the data files that a table has now."""
-        raise NotImplementedError
 
+    @abstractmethod
     def others(self, sink: LakeSink, target: TargetId = TARGET.id) -> pa.Table:
         """Return the rows that an engine reads which knows nothing of this project."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stored(self, sink: LakeSink, target: TargetId) -> list[str]:
         """Return the stored types of a table's columns."""
-        raise NotImplementedError
 
     def seen(
         self, sink: LakeSink, target: TargetId = TARGET.id, *columns: str

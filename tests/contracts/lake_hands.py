@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,17 +19,17 @@ from tests.strategies import comparable
 class LakeHands(LakeCase):
     """Formats whose tables any engine may change."""
 
+    @abstractmethod
     def append_by_hand(self, sink: LakeSink, rows: pa.Table) -> None:
         """Let another engine add rows to TARGET, and columns where they have more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def delete_by_hand(self, sink: LakeSink, where: str) -> None:
         """Let another engine delete rows of TARGET."""
-        raise NotImplementedError
 
+    @abstractmethod
     def require_no_leftovers(self, sink: LakeSink, place: Path) -> None:
         """Require that files of an attempt that lost are gone."""
-        raise NotImplementedError
 
     def test_another_commit_in_between_is_no_failure(
         self, loaded: LakeSink, place: Path, monkeypatch: pytest.MonkeyPatch

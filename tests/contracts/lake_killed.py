@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 from resources.sinks.contract import Sink
 from resources.sinks.lake import LakeSink
 from tests.contracts.lake_case import LakeRoom
+from tests.contracts.left_by_kills import Left
 from tests.contracts.sink_shared_steps import ALL_STEPS
 from tests.contracts.sink_suite import SinkSuite
 from tests.strategies import COLUMN_TYPES, WIDE_DECIMALS
@@ -21,8 +18,6 @@ class LakeSuite(LakeRoom, SinkSuite):
     """The suite on a local folder."""
 
     column_types = (*COLUMN_TYPES, *WIDE_DECIMALS)
-    killer: ClassVar[str]
-    """The module that kills a writer before each of its writes."""
     torn: frozenset[str]
     """Steps whose writer is killed before every write, not only at the points in them."""
 
@@ -33,17 +28,14 @@ class LakeSuite(LakeRoom, SinkSuite):
         yield from super().killed(step, place)
         if step not in self.torn:
             return
-        folder = Path(f"{place}-writes")
-        folder.mkdir()
-        command = [sys.executable, "-m", self.killer, step, str(folder)]
-        subprocess.run(command, check=True, timeout=300)
-        lakes = sorted(folder.glob("[0-9]*"))
-        assert lakes
-        for lake in lakes:  # tables may hold the place they were made at
-            there = lake.rename(folder / "lake")
-            with self.make(str(there)) as sink:
-                yield lake.name, sink
-            shutil.rmtree(there)
+        lake = f"{place}-writes"
+        left = Left(Path(lake))
+        with self.make(lake) as sink:
+            ALL_STEPS[step].prepare(sink)
+        with left.before(self.writes), self.make(lake) as sink:
+            ALL_STEPS[step].work(sink)
+        for state in left.again():
+            yield state, self.make(lake)
 
 
 def steps_beside(suite: type[LakeSuite]) -> list[str]:

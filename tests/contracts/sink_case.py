@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ INS, DEL = RowKind.INSERT, RowKind.DELETE
 UB, UA = RowKind.UPDATE_BEFORE, RowKind.UPDATE_AFTER
 
 
-class SinkCase:
+class SinkCase(ABC):
     """Tests of one kind of sink.
 
     A subclass overrides `open`, and `killed` where a sink survives its process.
@@ -40,13 +41,17 @@ class SinkCase:
         """Values of a type that the sink holds."""
         return arrow_values(type_, nul=self.nul).filter(lambda value: self.fits(type_, value))
 
+    @abstractmethod
     def open(self, place: str) -> Sink:
         """Open the sink at a place; the same place again finds what was committed there."""
-        raise NotImplementedError
+
+    def points(self, step: str) -> tuple[str, ...]:
+        """The points of a step that this sink passes."""
+        return ALL_STEPS[step].points
 
     def killed(self, step: str, place: str) -> Iterator[tuple[str, Sink]]:
         """Yield sinks whose writer died at one point each, and the point's name."""
-        for point in ALL_STEPS[step].points:
+        for point in self.points(step):
             name, _, count = point.partition(":")
             there = f"{place}-{point.replace(':', '-')}"
             with self.open(there) as sink:

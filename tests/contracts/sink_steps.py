@@ -36,6 +36,16 @@ FEED = Feed(PIPELINE, SCHEMA.table)
 KINDS = frozenset({"add", "drop", "rename", "retype"})
 
 
+def target_of(*columns: Column, table: str = "t", key: tuple[str, ...] = ("id",)) -> TargetTable:
+    """A table of the namespace `shop` with these columns."""
+    return TargetTable(TargetId("shop", table), TableSchema(TableId("s", "t"), columns, key))
+
+
+def keyed_target(*columns: Column, key: tuple[str, ...] = ("id",)) -> TargetTable:
+    """A table `shop.t` with these columns behind an `id`."""
+    return target_of(Column("id", pa.int32(), nullable=False), *columns, key=key)
+
+
 def rows_of(names: dict[int, str | None]) -> pa.Table:
     """Rows of TARGET."""
     return pa.table([list(names), list(names.values())], schema=target_schema(TARGET))

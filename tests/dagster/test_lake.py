@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
 
-from resources.sinks.iceberg import IcebergSink
+from resources.sinks.contract import TargetId
 from tests.dagster.room import Room, rows_of, run_sql
+from tests.sinks.delta_room import DeltaRoom
+from tests.sinks.iceberg_room import IcebergRoom
+from tests.sinks.paimon_room import PaimonRoom
+from tests.sinks.parquet_room import ParquetRoom
 
 if TYPE_CHECKING:
+    from tests.contracts.lake_case import LakeRoom
     from tests.servers.family import FamilyServer
 
-
-def delta(room: Room, database: str, table: str) -> DeltaTable:
-    return DeltaTable(str(room.home / "lake" / database / table))
+HISTORY = {"history": "2d"}
 
 
-@pytest.fixture
-def lake(room: Room, mysql: FamilyServer, shop: str, name: str) -> str:
-    sink = {"type": "delta", "location": "lake", "history": "2d"}
-    return room.write_mysql(mysql, shop, name, sink=sink)
-
-
-def test_a_pipeline_fills_and_keeps_up_delta_tables(
-    room: Room, mysql: FamilyServer, shop: str, lake: str
+@pytest.mark.parametrize(
+    ("sink", "format"),
+    [
+        ({"type": "delta", **HISTORY}, DeltaRoom()),
+        ({"type": "iceberg", **HISTORY}, IcebergRoom()),
+        ({"type": "paimon", **HISTORY}, PaimonRoom()),
+        ({"type": "parquet"}, ParquetRoom()),
+    ],
+    ids=["delta", "iceberg", "paimon", "parquet"],
+)
+def test_a_pipeline_fills_and_keeps_up_tables(
+    room: Room,
+    mysql: FamilyServer,
+    shop: str,
+    name: str,
+    sink: dict[str, Any],
+    format: LakeRoom,
 ) -> None:
+    lake = room.write_mysql(mysql, shop, name, sink={**sink, "location": "lake"})
     assert room.execute(f"{lake}_snapshot").success
     for number in range(3):
         run_sql(mysql, f"INSERT INTO {shop}.users VALUES ({10 + number}, 'n{number}')")
@@ -39,31 +50,17 @@ def test_a_pipeline_fills_and_keeps_up_delta_tables(
     told = {k: v.value for k, v in event.step_output_data.metadata.items()}
     assert told["tables"] == 2
     assert told["files joined"] >= 4
-    for table in ("orders", "users"):
-        found = pa.table(delta(room, shop, table).scan()).to_pylist()
-        assert sorted(tuple(r.values()) for r in found) == rows_of(mysql, f"{shop}.{table}")
-    assert len(delta(room, shop, "users").file_uris()) == 1
+    with format.make(str(room.home / "lake")) as opened:
+        for table in ("orders", "users"):
+            found = format.seen(opened, TargetId(shop, table))
+            assert found == rows_of(mysql, f"{shop}.{table}")
+        assert len(format.live(opened, TargetId(shop, "users"))) == 1
 
 
-def test_a_pipeline_fills_and_keeps_up_iceberg_tables(
+def test_the_upkeep_has_a_job_and_a_schedule_that_wait(
     room: Room, mysql: FamilyServer, shop: str, name: str
 ) -> None:
-    sink = {"type": "iceberg", "location": "lake", "history": "2d"}
-    lake = room.write_mysql(mysql, shop, name, sink=sink)
-    assert room.execute(f"{lake}_snapshot").success
-    for number in range(3):
-        run_sql(mysql, f"INSERT INTO {shop}.users VALUES ({10 + number}, 'n{number}')")
-        assert room.execute(f"{lake}_sync").success
-    assert room.execute(f"{lake}_maintain").success
-    with IcebergSink(str(room.home / "lake")) as opened:
-        for table in ("orders", "users"):
-            live = opened.catalog.open().load_table((shop, table))
-            found = live.scan().to_arrow().to_pylist()
-            assert sorted(tuple(r.values()) for r in found) == rows_of(mysql, f"{shop}.{table}")
-        assert len(list(live.scan().plan_files())) == 1
-
-
-def test_the_upkeep_has_a_job_and_a_schedule_that_wait(room: Room, lake: str) -> None:
+    lake = room.write_mysql(mysql, shop, name, sink={"type": "delta", "location": "lake"})
     repository = room.load().get_repository_def()
     assert f"{lake}_maintain" in {j.name for j in repository.get_all_jobs()}
     schedules = {s.name: s for s in repository.schedule_defs}

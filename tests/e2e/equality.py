@@ -1,7 +1,7 @@
 """Random histories for a target: several writers, runs killed at random, and tables that end equal.
 
 In: a source server and what a target adds to a run's setup. Out: how much was killed; a difference
-between a source table and its target fails. CDC_EXAMPLES sets the number of histories (3 in
+between a source table and its target fails. CDC_EXAMPLES sets the number of histories (2 in
 `make test`, 100 in `make nightly`); CDC_SEED repeats one.
 """
 
@@ -20,7 +20,7 @@ from tests.e2e.random_dml import TABLES, RandomDml
 from tests.mysql.room import tcp_settings
 
 KILLS = (*CAPTURE, *CAPTURED, *LOAD, *MERGE)
-EXAMPLES = int(os.environ.get("CDC_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("CDC_EXAMPLES", "2"))
 FIRST = int(os.environ.get("CDC_SEED", "1"))
 TargetOf = Callable[[Path, str], dict[str, Any]]
 """Fields of `child.Setup` for a target: of a folder for this history, and the source database."""

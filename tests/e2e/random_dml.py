@@ -82,7 +82,7 @@ class RandomDml:
             with connection.cursor() as cursor:
                 while not self.stopped.is_set():
                     self._transaction(connection, cursor, rnd)
-                    self.stopped.wait(rnd.random() * 0.01)
+                    self.stopped.wait(rnd.random() * 0.03)
             connection.close()
         except BaseException as error:  # raised by stop() in the test's thread
             self.errors.append(error)

@@ -29,7 +29,7 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
-        while not self.ended.wait(0.005):
+        while not self.ended.wait(0.02):
             (count,) = self.connection.execute(query, [self.database]).fetchone()
             self.most = max(self.most, count)
 

@@ -245,7 +245,8 @@ def proxy(mysql):
 
 
 def _via(proxy, server, **kwargs):
-    return contextlib.closing(server.connect(host=proxy.host, port=proxy.port, **kwargs))
+    options = {"host": proxy.host, "port": proxy.port, "ssl_disabled": False, **kwargs}
+    return contextlib.closing(server.connect(**options))
 
 
 def _plain(proxy, server, **kwargs):

@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake.table import TableAlterer
 
+from resources.sinks import delta_log
 from resources.sinks.contract import TargetId
 from resources.sinks.delta import DeltaSink
 from resources.sinks.delta_log import DeltaLog
 from resources.sinks.lake import LakeSink
-from tests.contracts.lake_case import LakeRoom
+from tests.contracts.lake_case import STORE_WRITES, LakeRoom
 from tests.contracts.sink_steps import TARGET
 
 
@@ -44,6 +46,11 @@ class DeltaRoom(LakeRoom):
         pa.float64(): "double",
     }
     commit = (DeltaLog, "commit")
+    writes = (
+        *STORE_WRITES,
+        *((DeltaTable, "create_write_transaction"), (TableAlterer, "add_columns")),
+        *((TableAlterer, "add_feature"), (delta_log, "create_table_with_add_actions")),
+    )
 
     def make(self, place: str, **options: Any) -> DeltaSink:
         return DeltaSink(place, **options)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.io.pyarrow import PyArrowFile
 from pyiceberg.table import Table
+from sqlalchemy.orm import Session
 
 from resources.sinks.contract import TargetId
 from resources.sinks.iceberg import IcebergSink
 from resources.sinks.iceberg_table import IcebergTables
 from resources.sinks.lake import LakeSink
-from tests.contracts.lake_case import LakeRoom
+from tests.contracts.lake_case import STORE_WRITES, LakeRoom
 from tests.contracts.sink_steps import TARGET
 
 
@@ -45,6 +48,11 @@ class IcebergRoom(LakeRoom):
         pa.float64(): "double",
     }
     commit = (IcebergTables, "commit")
+    writes = (
+        *STORE_WRITES,
+        *((SqlCatalog, name) for name in ("commit_table", "drop_table", "create_namespace")),
+        *((PyArrowFile, "create"), (Session, "commit")),
+    )
     longest_name = 200
     in_place = frozenset({"_cdc", "catalog.db"})
 

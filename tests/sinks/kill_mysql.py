@@ -9,42 +9,17 @@ how many such statements it has. `options` are those of `MySQLSink`.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any
 
 from resources.sinks.mysql import MySQLSink
 from resources.sinks.mysql_session import Session
 from tests.contracts.sink_shared_steps import ALL_STEPS
-from tests.sinks.kill_duckdb import KILLED, in_child
+from tests.processes import in_child
+from tests.sinks.count_down import count_down
 
 _READS = ("SELECT", "\nSELECT", "SET ", "START", "USE", "SHOW", "ROLLBACK")
-
-
-def count_down(statements: int) -> list[int]:
-    """End this process before its n-th writing statement on any connection; what is left of n."""
-    query, load = Session.query, Session.load
-    left = [statements]
-
-    def count(statement: Any) -> None:
-        text = (
-            bytes(statement[:40]).decode("latin-1") if isinstance(statement, bytes) else statement
-        )
-        left[0] -= not text.startswith(_READS)
-        if not left[0]:
-            os._exit(KILLED)
-
-    def counted_query(self: Any, statement: Any, *rest: Any, **more: Any) -> Any:
-        count(statement)
-        return query(self, statement, *rest, **more)
-
-    def counted_load(self: Any, statement: Any, *rest: Any, **more: Any) -> Any:
-        count(statement)
-        return load(self, statement, *rest, **more)
-
-    Session.query = counted_query  # type: ignore[method-assign, assignment]
-    Session.load = counted_load  # type: ignore[method-assign]
-    return left
+_CALLS = ((Session, "query"), (Session, "load"))
 
 
 def main(step: str, options: dict[str, Any]) -> None:
@@ -53,7 +28,7 @@ def main(step: str, options: dict[str, Any]) -> None:
             ALL_STEPS[step].prepare(sink)
             sink.list_watermarks("")  # the ledger is there even if nothing was prepared
         last = MySQLSink(**options)
-        left = count_down(number)
+        left = count_down(_CALLS, _READS, number)
         ALL_STEPS[step].work(last)
         print(number - left[0], flush=True)
 

@@ -8,9 +8,7 @@ it forks.
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Any
 
 import psycopg
 
@@ -18,32 +16,11 @@ from resources.sinks.postgres import PostgresSink
 from resources.sinks.postgres_copy import encode
 from tests.contracts.sink_shared_steps import ALL_STEPS
 from tests.contracts.sink_steps import rows_of
-from tests.sinks.kill_duckdb import KILLED, in_child
+from tests.processes import KILLED, in_child
+from tests.sinks.count_down import count_down
 
 _READS = ("SELECT", "\nSELECT", "SET ", "BEGIN")
-
-
-def count_down(statements: int) -> None:
-    """End this process before its n-th writing statement on any connection."""
-    execute, copy = psycopg.Connection.execute, psycopg.Cursor.copy
-    left = [statements]
-
-    def count(statement: Any) -> None:
-        text = statement.decode() if isinstance(statement, bytes) else statement
-        left[0] -= not text.startswith(_READS)
-        if not left[0]:
-            os._exit(KILLED)
-
-    def counted_execute(self: Any, statement: Any, *rest: Any, **more: Any) -> Any:
-        count(statement)
-        return execute(self, statement, *rest, **more)
-
-    def counted_copy(self: Any, statement: Any, *rest: Any, **more: Any) -> Any:
-        count(statement)
-        return copy(self, statement, *rest, **more)
-
-    psycopg.Connection.execute = counted_execute  # type: ignore[method-assign]
-    psycopg.Cursor.copy = counted_copy  # type: ignore[method-assign]
+_CALLS = ((psycopg.Connection, "execute"), (psycopg.Cursor, "copy"))
 
 
 def run(url: str, statement: str) -> None:
@@ -66,7 +43,7 @@ def main(step: str, url: str, prefix: str) -> None:
 
     def die(number: int) -> None:
         sink = PostgresSink(database(url, f"{prefix}_{number}"))
-        count_down(number)
+        count_down(_CALLS, _READS, number)
         ALL_STEPS[step].work(sink)
 
     list(encode(rows_of({1: "x"}), ""))  # the kernels are loaded once, not by every child

@@ -15,6 +15,7 @@ from resources.sinks.paimon import PaimonSink
 from resources.sinks.paimon_table import PaimonTables
 from tests.contracts.lake_case import LakeRoom
 from tests.contracts.sink_steps import TARGET
+from tests.sinks.parquet_room import PARQUET_WRITES
 
 
 class PaimonRoom(LakeRoom):
@@ -42,6 +43,7 @@ class PaimonRoom(LakeRoom):
     }
     ending = ".db"
     commit = (PaimonTables, "_publish")
+    writes = PARQUET_WRITES
     file_call = (Path, "hardlink_to")
     in_place = frozenset({"_cdc"})
 

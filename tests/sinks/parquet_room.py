@@ -12,10 +12,13 @@ import pyarrow.parquet as pq
 from resources.sinks.contract import TargetId
 from resources.sinks.lake import LakeSink
 from resources.sinks.parquet import ParquetSink
+from resources.sinks.parquet_store import ParquetStore
 from resources.sinks.parquet_tables import ParquetTables
-from tests.contracts.lake_case import LakeRoom
+from tests.contracts.lake_case import STORE_WRITES, LakeRoom
 from tests.contracts.sink_steps import TARGET
 from tests.docs.pages import ROOT, blocks
+
+PARQUET_WRITES = (*STORE_WRITES, (ParquetStore, "put_new"), (ParquetStore, "move"))
 
 
 def folder_of(place: Path | str, target: TargetId = TARGET.id) -> Path:
@@ -71,6 +74,7 @@ class ParquetRoom(LakeRoom):
         pa.float64(): "double",
     }
     commit = (ParquetTables, "_put")
+    writes = PARQUET_WRITES
     file_call = (Path, "hardlink_to")
 
     def make(self, place: str, **options: Any) -> ParquetSink:

@@ -13,7 +13,7 @@ import pytest
 from resources.errors import ConfigError, DirtyRowError, FencedOut, SchemaMismatch
 from resources.failpoints import FailpointReached
 from resources.model.column_change import AddColumn, RenameColumn
-from resources.model.table import Column, TableId, TableSchema
+from resources.model.table import Column, TableSchema
 from resources.sinks.clickhouse import ClickHouseSink
 from resources.sinks.clickhouse_live import engine_arguments
 from resources.sinks.contract import TargetId, TargetTable, Watermark
@@ -24,6 +24,7 @@ from tests.contracts.sink_steps import (
     STEPS,
     TARGET,
     fence,
+    keyed_target,
     keys_of,
     load,
     observe,
@@ -57,11 +58,6 @@ EVERY_TIME = ("with columns of another name", "plain", "collapsing by version")
 def by_night(what: str) -> tuple[Any, ...]:
     """Marks of an engine: all of them are tried by night, the kinds of strategies every time."""
     return () if what in EVERY_TIME else (pytest.mark.nightly,)
-
-
-def target_of(*columns: Column, key: tuple[str, ...] = ("id",)) -> TargetTable:
-    id_ = Column("id", pa.int32(), nullable=False)
-    return TargetTable(TargetId("shop", "t"), TableSchema(TableId("s", "t"), (id_, *columns), key))
 
 
 @pytest.mark.parametrize("what", [pytest.param(w, marks=by_night(w)) for w in ENGINES])
@@ -253,7 +249,7 @@ def test_a_view_of_the_user_is_left_alone(room: Room) -> None:
 
 def test_partition_keys_lie_within_the_key(sink: ClickHouseSink, room: Room) -> None:
     columns = (Column("day", pa.date32(), nullable=False), Column("n", pa.decimal128(5, 2)))
-    target = target_of(*columns, key=("id", "day"))
+    target = keyed_target(*columns, key=("id", "day"))
     outside = replace(target, partition_keys=("n",))
     assert [f.code for f in sink.check_table(outside)] == ["partition_keys"]
     target = replace(target, partition_keys=("day",))

@@ -8,42 +8,15 @@ import pyarrow as pa
 import pytest
 
 from resources.errors import ConfigError, DirtyRowError
-from resources.model.table import Column, TableId, TableSchema
+from resources.model.table import Column
 from resources.sinks.clickhouse import ClickHouseSink
 from resources.sinks.clickhouse_types import FULL_REACH, OLD_REACH
-from resources.sinks.contract import TargetId, TargetTable
 from resources.sinks.shape import target_schema
-from tests.contracts.sink_steps import (
-    fence,
-)
+from tests.contracts.sink_steps import fence, keyed_target
 from tests.sinks.clickhouse_room import Room
 from tests.sinks.clickhouse_room import room as room
 from tests.sinks.clickhouse_room import sink as sink
 from tests.strategies import GEOMETRY, VECTOR
-
-COLUMNS = "id Int64, name Nullable(String)"
-ENGINES = {
-    "with the sink's own columns": f"""({COLUMNS}, _cdc_seq UInt64, _cdc_deleted UInt8)
-        ENGINE = ReplacingMergeTree(_cdc_seq, _cdc_deleted) ORDER BY id""",
-    "with columns of another name": f"""({COLUMNS}, v UInt64, gone UInt8)
-        ENGINE = ReplacingMergeTree(v, gone) ORDER BY (id)""",
-    "with a version": f"({COLUMNS}, v UInt64) ENGINE = ReplacingMergeTree(v) ORDER BY id",
-    "without a version": f"({COLUMNS}) ENGINE = ReplacingMergeTree ORDER BY id",
-    "by another key": f"({COLUMNS}) ENGINE = ReplacingMergeTree ORDER BY (id, cityHash64(id))",
-    "plain": f"({COLUMNS}) ENGINE = MergeTree ORDER BY tuple() PARTITION BY id % 3",
-    "with a projection": f"""({COLUMNS}, PROJECTION p (SELECT name, count() GROUP BY name))
-        ENGINE = MergeTree ORDER BY id""",
-    "collapsing": f"({COLUMNS}, s Int8) ENGINE = CollapsingMergeTree(s) ORDER BY id",
-    "collapsing by version": f"""({COLUMNS}, s Int8, v UInt64)
-        ENGINE = VersionedCollapsingMergeTree(s, v) ORDER BY id""",
-}
-
-EVERY_TIME = ("with columns of another name", "plain", "collapsing by version")
-
-
-def target_of(*columns: Column, key: tuple[str, ...] = ("id",)) -> TargetTable:
-    id_ = Column("id", pa.int32(), nullable=False)
-    return TargetTable(TargetId("shop", "t"), TableSchema(TableId("s", "t"), (id_, *columns), key))
 
 
 def test_types(sink: ClickHouseSink, room: Room) -> None:
@@ -61,7 +34,7 @@ def test_types(sink: ClickHouseSink, room: Room) -> None:
         VECTOR: "Array(Float32)",
     }
     columns = [Column(f"c{i}", t, comment="it's") for i, t in enumerate(types)]
-    target = target_of(*columns)
+    target = keyed_target(*columns)
     sink.create_table(target)
     query = "SELECT type, comment FROM system.columns WHERE database = 'shop' AND table = 't'"
     found = room.rows(f"{query} AND name LIKE 'c%' ORDER BY position")
@@ -73,16 +46,16 @@ def test_types(sink: ClickHouseSink, room: Room) -> None:
 
 @pytest.mark.parametrize("type_", [pa.float16(), pa.time64("us"), pa.map_(pa.int8(), pa.int8())])
 def test_types_without_counterpart_are_findings(sink: ClickHouseSink, type_: pa.DataType) -> None:
-    (finding,) = sink.check_table(target_of(Column("v", type_)))
+    (finding,) = sink.check_table(keyed_target(Column("v", type_)))
     assert finding.code == "type_refused"
     with pytest.raises(ConfigError, match="cannot hold"):
-        sink.create_table(target_of(Column("v", type_)))
+        sink.create_table(keyed_target(Column("v", type_)))
 
 
 def test_vectors_are_arrays_and_an_empty_one_is_a_dirty_row(
     sink: ClickHouseSink, room: Room
 ) -> None:
-    target = target_of(Column("v", VECTOR))
+    target = keyed_target(Column("v", VECTOR))
     rows = pa.table([[1, 2, 3], [[1.5, -2.0], None, []]], schema=target_schema(target))
     sink.create_table(target)
     with pytest.raises(DirtyRowError, match="empty vector"):
@@ -96,7 +69,7 @@ def test_vectors_are_arrays_and_an_empty_one_is_a_dirty_row(
 def test_days_beyond_the_servers_calendar_are_dirty_rows(sink: ClickHouseSink) -> None:
     """An older server would store another day without a word; what it holds is asked for once."""
     columns = (Column("d", pa.date32()), Column("t", pa.timestamp("us")))
-    target = target_of(*columns)
+    target = keyed_target(*columns)
     ends = [dt.datetime(1900, 1, 1), dt.datetime(2299, 12, 31, 23, 59, 59, 999_999)]
     outside = [dt.datetime(1899, 12, 31, 23, 59, 59), dt.datetime(2300, 1, 1), dt.datetime.max]
     times = [*ends, *outside, None]

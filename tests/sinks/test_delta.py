@@ -13,7 +13,6 @@ from tests.sinks.delta_room import DeltaRoom
 class TestDeltaSink(DeltaRoom, LakeSuite):
     """The suite."""
 
-    killer = "tests.sinks.kill_delta"
     torn = frozenset({"merge", "load", "drop"})
 
 

@@ -22,7 +22,6 @@ class TestIcebergSink(IcebergRoom, LakeSuite):
         SinkSuite.test_random_writes_of_three_feeds_equal_a_dict
     )
 
-    killer = "tests.sinks.kill_iceberg"
     torn = frozenset({"merge"})
 
 

@@ -15,8 +15,8 @@ from resources.sinks.contract import Sink
 from resources.sinks.mysql import MySQLSink
 from tests.contracts.sink_suite import SinkSuite
 from tests.contracts.sink_writes import SinkWrites
+from tests.processes import KILLED
 from tests.sinks.hands_sql import SqlHands
-from tests.sinks.kill_duckdb import KILLED
 from tests.sinks.mysql_room import LONGEST_TIME_US, NAMES, MySQLRoom, held
 from tests.sinks.mysql_room import mysql_room as mysql_room
 from tests.strategies import COLUMN_TYPES, WIDE_DECIMALS

@@ -26,6 +26,7 @@ from tests.contracts.sink_steps import (
     load,
     observe,
     rows_of,
+    target_of,
 )
 from tests.sinks.mysql_room import MySQLRoom
 from tests.sinks.mysql_room import mysql_room as mysql_room
@@ -49,10 +50,6 @@ def place(mysql_room: MySQLRoom, request: pytest.FixtureRequest) -> Iterator[Pla
     place = Place(mysql_room, request.node.name)
     with place.sink:
         yield place
-
-
-def target_of(*columns: Column, table: str = "t", key: tuple[str, ...] = ("id",)) -> TargetTable:
-    return TargetTable(TargetId("shop", table), TableSchema(TableId("s", "t"), columns, key))
 
 
 ID = Column("id", pa.int32(), nullable=False)

@@ -13,7 +13,6 @@ from tests.sinks.paimon_room import PaimonRoom
 class TestPaimonSink(PaimonRoom, LakeSuite):
     """The suite."""
 
-    killer = "tests.sinks.kill_paimon"
     torn = frozenset({"merge"})
 
 

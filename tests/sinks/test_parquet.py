@@ -13,7 +13,6 @@ from tests.sinks.parquet_room import ParquetRoom
 class TestParquetSink(ParquetRoom, LakeSuite):
     """The suite."""
 
-    killer = "tests.sinks.kill_parquet"
     torn = frozenset({"merge", "load"})
 
 

@@ -22,6 +22,7 @@ from tests.contracts.sink_steps import (
     load,
     observe,
     rows_of,
+    target_of,
 )
 from tests.sinks.postgres_room import Room
 from tests.sinks.postgres_room import room as room
@@ -49,10 +50,6 @@ def place(room: Room, request: pytest.FixtureRequest) -> Iterator[Place]:
     place = Place(room, request.node.name)
     with place.sink:
         yield place
-
-
-def target_of(*columns: Column, table: str = "t", key: tuple[str, ...] = ("id",)) -> TargetTable:
-    return TargetTable(TargetId("shop", table), TableSchema(TableId("s", "t"), columns, key))
 
 
 def test_keys_are_a_primary_key_compared_by_bytes(place: Place) -> None:

@@ -19,7 +19,7 @@ from resources.sinks.contract import TargetId, TargetTable
 from resources.sinks.postgres import PostgresSink
 from resources.sinks.postgres_copy import encode, find_unwritable
 from resources.sinks.shape import target_schema
-from tests.contracts.sink_steps import fence
+from tests.contracts.sink_steps import fence, keyed_target
 from tests.sinks.postgres_room import Room
 from tests.sinks.postgres_room import room as room
 from tests.strategies import COLUMN_TYPES, GEOMETRY, VECTOR, WIDE_DECIMALS, arrow_values, comparable
@@ -86,11 +86,6 @@ BAD = [
 ]
 
 
-def target_of(*columns: Column, key: tuple[str, ...] = ("id",)) -> TargetTable:
-    id_ = Column("id", pa.int32(), nullable=False)
-    return TargetTable(TargetId("shop", "t"), TableSchema(TableId("s", "t"), (id_, *columns), key))
-
-
 def rows_of(target: TargetTable, *columns: list[Any] | pa.Array) -> pa.Table:
     return pa.table([list(range(len(columns[0]))), *columns], schema=target_schema(target))
 
@@ -111,7 +106,7 @@ def run(room: Room, request: pytest.FixtureRequest, *statements: str) -> list[tu
 
 
 def test_types(room: Room, sink: PostgresSink, request: pytest.FixtureRequest) -> None:
-    sink.create_table(target_of(*(Column(f"c{i}", t) for i, t in enumerate(TYPES))))
+    sink.create_table(keyed_target(*(Column(f"c{i}", t) for i, t in enumerate(TYPES))))
     found = run(
         room,
         request,
@@ -125,7 +120,7 @@ def test_values_as_the_server_prints_them(
     room: Room, sink: PostgresSink, request: pytest.FixtureRequest
 ) -> None:
     """The binary forms mean what they should, judged by the server and not by reading back."""
-    target = target_of(*(Column(f"c{i}", t) for i, (t, _, _) in enumerate(SAID)))
+    target = keyed_target(*(Column(f"c{i}", t) for i, (t, _, _) in enumerate(SAID)))
     fill(sink, target, rows_of(target, *([value] for _, value, _ in SAID)))
     texts = ", ".join(f"c{i}::text" for i in range(len(SAID)))
     (row,) = run(room, request, "SET timezone = 'UTC'", f"SELECT {texts} FROM shop.t")
@@ -136,7 +131,7 @@ def test_values_as_the_server_prints_them(
 def test_values_without_a_form_are_dirty_rows(
     sink: PostgresSink, type_: pa.DataType, values: list[Any], bad: list[int], reason: str
 ) -> None:
-    target = target_of(Column("v", type_))
+    target = keyed_target(Column("v", type_))
     plain = (
         pa.array(values, pa.int32() if pa.types.is_date(type_) else pa.int64())
         if (pa.types.is_temporal(type_))
@@ -156,7 +151,7 @@ def test_values_without_a_form_are_dirty_rows(
 
 
 def test_text_that_is_not_utf8_is_a_dirty_row(sink: PostgresSink) -> None:
-    target = target_of(Column("v", pa.string()))
+    target = keyed_target(Column("v", pa.string()))
     rows = rows_of(target, pa.array([b"fine", b"\xff\xfe"]).view(pa.string()))
     sink.create_table(target)
     with pytest.raises(DirtyRowError, match="UTF-8"):
@@ -177,7 +172,7 @@ def test_keys_too_long_for_an_index_are_dirty_rows(sink: PostgresSink) -> None:
 @pytest.mark.parametrize("json", ["text", "json", "jsonb"])
 def test_json(room: Room, request: pytest.FixtureRequest, json: str) -> None:
     column = Column("doc", pa.large_string(), kind="json")
-    target = target_of(column)
+    target = keyed_target(column)
     texts = ['{"b": 1,  "a": [1, null]}', None, '"x"', '"\\u0000"']
     with room.sink(request.node.name, types={"json_columns": json}) as sink:
         rows = rows_of(target, texts)
@@ -209,14 +204,14 @@ def test_type_settings_there_are_not() -> None:
     ids=str,
 )
 def test_types_without_counterpart_are_refused(sink: PostgresSink, type_: pa.DataType) -> None:
-    target = target_of(Column("v", type_))
+    target = keyed_target(Column("v", type_))
     assert [f.code for f in sink.check_table(target)] == ["type_refused"]
     with pytest.raises(ConfigError, match="cannot hold"):
         sink.create_table(target)
 
 
 def test_fifty_megabytes_in_one_value(sink: PostgresSink) -> None:
-    target = target_of(Column("b", pa.large_binary()))
+    target = keyed_target(Column("b", pa.large_binary()))
     rows = rows_of(target, [b"\x01\x02\x00\xff" * (50 << 18), b"", None])
     fill(sink, target, rows)
     assert sink.read_table(target.id).sort_by("id").equals(rows)
