@@ -93,7 +93,8 @@ class KafkaServer(Server):
     def _prepare(self) -> None:
         self._write_settings()
         number = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
-        tool = ["kafka.tools.StorageTool", "format", "--standalone", "-t", number]
+        # As one word, since an id may begin with a minus.
+        tool = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={number}"]
         argv = [*self._java(), *tool, "-c", str(self._properties)]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
