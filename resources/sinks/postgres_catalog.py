@@ -22,7 +22,7 @@ from resources.sinks.contract import TargetId, TargetTable
 from resources.sinks.create_table import CreateRules, wrongly_made
 from resources.sinks.create_template import names_of
 from resources.sinks.postgres_connection import run
-from resources.sinks.postgres_ddl import Dialect, Wanted, comments
+from resources.sinks.postgres_ddl import UPKEEP, Dialect, Wanted, comments
 from resources.sinks.postgres_keys import repeated_key
 from resources.sinks.postgres_names import (
     MAX_BYTES,
@@ -153,7 +153,7 @@ class PostgresCatalog:
             connection: Within a transaction.
             target: The shape.
             place: The name: the target's own or that of a load's shadow.
-            bare: Leave its primary key to `add_key`, where that can be.
+            bare: Leave its primary key and upkeep to `complete`, where that can be.
 
         Raises:
             ConfigError: The name is taken or not to be had, or a type has no exact counterpart.
@@ -175,8 +175,8 @@ class PostgresCatalog:
         if not rule.is_own:
             self._require_made(connection, target, place)
 
-    def add_key(self, connection: Connection, target: TargetTable, place: TargetId) -> None:
-        """Give a table its primary key, if it shall have one and has none.
+    def complete(self, connection: Connection, target: TargetTable, place: TargetId) -> None:
+        """Give a bare table upkeep by the server, and its primary key if it shall have one.
 
         Args:
             connection: Within a transaction.
@@ -186,12 +186,14 @@ class PostgresCatalog:
         Raises:
             TerminalError: Two of its rows have one key.
         """
-        keys, template = keys_of(target), self._rules.of(target.id).template
-        declared = not template or "columns" in names_of(template)
+        keys, rule, name = keys_of(target), self._rules.of(target.id), self.name(place)
+        if self.dialect.family == "postgres" and UPKEEP not in rule.options + rule.template:
+            run(connection, f"ALTER TABLE {name} RESET ({UPKEEP})")
+        declared = not rule.template or "columns" in names_of(rule.template)
         if not keys or not declared or self.key(connection, place):
             return
         try:
-            run(connection, f"ALTER TABLE {self.name(place)} ADD PRIMARY KEY ({quote_all(keys)})")
+            run(connection, f"ALTER TABLE {name} ADD PRIMARY KEY ({quote_all(keys)})")
         except errors.UniqueViolation:
             raise repeated_key(target) from None
 

@@ -39,6 +39,10 @@ class Wanted:
         return f"{quote(self.name)} {self.type}{collation}{' NOT NULL' if self.key else ''}"
 
 
+UPKEEP = "autovacuum_enabled"
+"""The setting of a table that says whether the server looks after it."""
+
+
 @dataclass(frozen=True)
 class Dialect:
     """What one server of the family needs.
@@ -78,8 +82,9 @@ class Dialect:
             columns: Its columns.
             keys: Key columns in order, none for an `append` target.
             rule: What the pipeline file says of it.
-            bare: Without its primary key, which comes later. Tables of templates, and tables that
-                lie by their key, have it from the start.
+            bare: Without its primary key and the server's upkeep, which come later: autovacuum
+                reads a table that is loaded chunk by chunk again and again. Tables of templates,
+                and tables that lie by their key, have both from the start.
 
         Raises:
             ConfigError: The rule's template does not fit the table.
@@ -89,9 +94,9 @@ class Dialect:
         whole = f"{plain}, PRIMARY KEY ({key})" if keys else plain
         if rule and rule.template:
             return rule.fill(name, {"columns": whole, "plain_columns": plain, "key": key})
-        if bare and self.family == "postgres":
-            whole = plain
         options = f" {rule.options}" if rule and rule.options else ""
+        if bare and self.family == "postgres":
+            whole, options = plain, options or f" WITH ({UPKEEP} = false)"
         layout = "" if "DISTRIBUTED" in options.upper() else self.layout(keys)
         return f"CREATE TABLE {name} ({whole}){options}{layout}"
 

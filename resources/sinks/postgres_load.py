@@ -109,7 +109,7 @@ class PostgresLoads:
         conflicts: int,
     ) -> int:
         """Put the rows in place and set the watermark, in one transaction."""
-        self._add_key(target, load_id)
+        self._complete(target, load_id)
         with self._database.transaction(str(target.id)) as connection:
             found = ledger.read_watermark(connection, target.id, fence.feed, lock=True)
             load = ledger.find_load(connection, target.id, load_id, lock="FOR UPDATE")
@@ -127,12 +127,12 @@ class PostgresLoads:
         failpoint("sink.finish.after_commit")
         return count
 
-    def _add_key(self, target: TargetTable, load_id: str) -> None:
-        """Give an unfinished load's table its key; a large one takes minutes."""
+    def _complete(self, target: TargetTable, load_id: str) -> None:
+        """Give an unfinished load's table its key and upkeep; a large one takes minutes."""
         with self._database.transaction(str(target.id)) as connection:
             load = ledger.find_load(connection, target.id, load_id, lock="FOR UPDATE")
             if load is not None and load.rows is None:
-                self._catalog.add_key(connection, target, load.place)
+                self._catalog.complete(connection, target, load.place)
 
     def abandon(self, target: TargetId, load_id: str) -> None:
         """Drop an unfinished load of this id."""

@@ -22,6 +22,7 @@ from tests.strategies import COLUMN_TYPES, WIDE_DECIMALS, arrow_values, comparab
 
 CODES = target_of(Column("code", pa.string()), key=("code",))
 _KEYS = "SELECT conrelid::regclass::text FROM pg_constraint WHERE contype = 'p' AND conrelid IN "
+_OPTIONS = "SELECT reloptions FROM pg_class WHERE relkind = 'r' AND relname "
 _LOADS = "(SELECT oid FROM pg_class WHERE relname LIKE '\\_cdc\\_load%')"
 
 
@@ -36,13 +37,15 @@ def codes(*values: str) -> pa.Table:
     return pa.table({"code": pa.array(values, pa.string())})
 
 
-def test_a_load_gets_its_key_when_its_chunks_are_in(place: Place) -> None:
+def test_a_load_gets_its_key_and_upkeep_when_its_chunks_are_in(place: Place) -> None:
     place.sink.begin_load(TARGET, "a", FEED)
     place.sink.load_chunk(TARGET, "a", 1, [rows_of({5: "five", 4: "four"})])
     assert place.run(_KEYS + _LOADS) == []
+    assert place.run(_OPTIONS + "LIKE '\\_cdc\\_load%'") == [(["autovacuum_enabled=false"],)]
     for _ in range(2):
         assert place.sink.finish_load(TARGET, "a", fence(10, 20), 20) == 2
         assert place.run(_KEYS + "('shop.orders'::regclass)") == [("shop.orders",)]
+        assert place.run(_OPTIONS + "= 'orders'") == [(None,)]
 
 
 def test_a_part_with_one_key_twice_is_refused(place: Place) -> None:
