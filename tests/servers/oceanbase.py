@@ -14,8 +14,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pymysql
 from pymysql.connections import Connection
@@ -31,6 +32,9 @@ from tests.servers.base import (
 )
 from tests.servers.process import Command, signal_group
 
+_FIRST_DDL = 60
+"""Seconds a kernel just started has for a statement."""
+_STARTS = 3
 _PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -93,6 +97,29 @@ class OceanBaseServer(Server):
     def connect_cdc(self, **kwargs: Any) -> Connection[Any]:
         """Open a connection as the least-privilege account."""
         return self.connect(**{"user": CDC_USER, "password": CDC_PASSWORD, **kwargs})
+
+    def start(self) -> Self:
+        """Start it; a kernel that does not answer its first DDL is killed and started again."""
+        for _ in range(_STARTS):
+            if self.running:
+                break
+            super().start()
+            if not self._answers():
+                self.kill()
+        if not self.running:
+            raise ServerStartError(f"{self.name} answers no DDL:\n{self.log_tail()}")
+        return self
+
+    def _answers(self) -> bool:
+        """Return whether DDL is done; once it waited for minutes for the kernel's own start."""
+        name = "started"
+        try:
+            with closing(self.connect(read_timeout=_FIRST_DDL)) as connection:
+                connection.query(f"CREATE DATABASE IF NOT EXISTS {name}")
+                connection.query(f"DROP DATABASE {name}")
+        except pymysql.err.OperationalError:
+            return False
+        return True
 
     def _prepare(self) -> None:
         self.datadir.mkdir()
